@@ -1,0 +1,2 @@
+//! kms-bench
+fn main() {}

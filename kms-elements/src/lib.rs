@@ -1,0 +1,3 @@
+//! Endpoints and hubs.
+
+pub mod webrtc;

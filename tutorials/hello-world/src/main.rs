@@ -1,0 +1,2 @@
+//! Tutorial application server.
+fn main() {}
