@@ -1,2 +1,5 @@
 //! The daemon.
+
+mod config;
+
 fn main() {}

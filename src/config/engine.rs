@@ -1,0 +1,59 @@
+//! What the configuration means for the WebRTC transport.
+
+use std::net::SocketAddr;
+use std::thread::available_parallelism;
+
+use kms_elements::webrtc::api::{EngineSettings, GatherSettings};
+
+use super::WebRtc;
+
+/// First port of a range of which only the end was given: below it ports are privileged. Kurento's choice too.
+const FIRST_PORT: u16 = 1024;
+
+impl WebRtc {
+    /// Number of worker threads, 1 or more.
+    pub(crate) fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => available_parallelism().map_or(1, |cores| cores.get()),
+            workers => workers,
+        }
+    }
+
+    /// First and last UDP port; both 0 for any.
+    fn port_range(&self) -> (u16, u16) {
+        match (self.min_port, self.max_port) {
+            (0, 0) => (0, 0),
+            (0, max) => (FIRST_PORT.min(max), max),
+            (min, 0) => (min, u16::MAX),
+            range => range,
+        }
+    }
+
+    /// The process-wide settings of the engine.
+    pub(crate) fn engine_settings(&self) -> EngineSettings {
+        let (min_port, max_port) = self.port_range();
+        EngineSettings {
+            workers: self.worker_count(),
+            spill_after: self.spill_after,
+            min_port,
+            max_port,
+            shared_port: (self.shared_port != 0).then_some(self.shared_port),
+            ice_tcp_port: self.ice_tcp.then_some(self.ice_tcp_port),
+            bandwidth_estimation: self.bandwidth_estimation,
+        }
+    }
+
+    /// What an endpoint gathers unless its properties say otherwise.
+    pub(crate) fn gather_settings(&self) -> GatherSettings {
+        GatherSettings {
+            network_interfaces: self.network_interfaces.names().to_vec(),
+            external_ipv4: self.external_ipv4,
+            external_ipv6: self.external_ipv6,
+            ice_tcp: self.ice_tcp,
+            stun_server: self
+                .stun_address
+                .map(|address| SocketAddr::new(address, self.stun_port)),
+            turn_server: self.turn_url.as_ref().map(|url| url.server().clone()),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Every section and key, written once.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use kms_elements::webrtc::api::BandwidthEstimation;
+use toml::de::DeValue;
+
+use super::setting::{Bounds, Interfaces, LogFilter, LogFormat, Setting, UrlPath};
+use super::turn_url::TurnUrl;
+
+/// A table of the file.
+pub(super) struct Section {
+    /// Name in the file, `[name]`.
+    pub(super) name: &'static str,
+    /// What it is about.
+    pub(super) doc: &'static str,
+    /// Its keys.
+    pub(super) keys: &'static [Key],
+}
+
+impl Section {
+    /// The key of this name.
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// What the names of this section's variables begin with.
+    pub(super) fn variable_prefix(&self) -> String {
+        format!("KMS_{}_", self.name.to_uppercase())
+    }
+}
+
+/// All that is known of a key, beside its field in the struct.
+pub(super) struct Key {
+    /// Name in the file and of the field.
+    pub(super) name: &'static str,
+    /// Meaning, default's reason, consequence, source: the doc comment of the field.
+    pub(super) doc: &'static str,
+    /// What values look like: "integer from 576 to 1500, bytes".
+    pub(super) expected: fn() -> String,
+    /// The variable of Kurento's Docker image that sets it too.
+    pub(super) kurento_variable: Option<&'static str>,
+    /// Sets it from a value of the file.
+    pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
+    /// Sets it from a variable.
+    pub(super) set_text: fn(&mut Config, &str) -> Result<(), String>,
+    /// Its value as TOML, without secrets.
+    pub(super) get: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The environment variables that set it, strongest first.
+    pub(super) fn variables(&self, section: &Section) -> Vec<String> {
+        let name = section.variable_prefix() + &self.name.to_uppercase();
+        [Some(name), self.kurento_variable.map(str::to_owned)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// Takes each section and key once, and gives the structs, their defaults and the table [`SECTIONS`].
+///
+/// A key is `/// doc`, `#[range(a..=b)]` (numbers), `#[unit("bytes")]`, `#[kurento("KMS_MTU")]`, `name: Type = default`.
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $(#[range($range:expr)])?
+                $(#[unit($unit:literal)])?
+                $(#[kurento($kurento:literal)])?
+                $key:ident: $Type:ty = $default:expr,
+            )+
+        }
+    )+) => {
+        /// The whole configuration; see `docs/configuration.md` for the same as a table.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub(crate) struct Config {
+            $(
+                $(#[doc = $section_doc])+
+                pub(crate) $section: $Section,
+            )+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub(crate) struct $Section {
+                $(
+                    $(#[doc = $doc])+
+                    pub(crate) $key: $Type,
+                )+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    $Section { $($key: $default),+ }
+                }
+            }
+        )+
+
+        /// Every section and key, in the order of the file.
+        pub(super) static SECTIONS: &[Section] = &[$(
+            Section {
+                name: stringify!($section),
+                doc: concat!($($section_doc, "\n"),+),
+                keys: &[$(
+                    Key {
+                        name: stringify!($key),
+                        doc: concat!($($doc, "\n"),+),
+                        expected: || bounds!($($range)?; $($unit)?).expected::<$Type>(),
+                        kurento_variable: optional!($($kurento)?),
+                        set_toml: |config, value| {
+                            config.$section.$key = bounds!($($range)?; $($unit)?).parse_toml(value)?;
+                            Ok(())
+                        },
+                        set_text: |config, text| {
+                            config.$section.$key = bounds!($($range)?; $($unit)?).parse(text)?;
+                            Ok(())
+                        },
+                        get: |config| config.$section.$key.to_toml(),
+                    },
+                )+],
+            },
+        )+];
+    };
+}
+
+/// `Some` of what a key gave, or `None`.
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($given:expr) => {
+        Some($given)
+    };
+}
+
+macro_rules! bounds {
+    ($($range:expr)?; $($unit:literal)?) => {
+        Bounds { range: optional!($($range)?), unit: optional!($($unit)?) }
+    };
+}
+
+sections! {
+    /// The websocket that application servers connect to.
+    server: Server {
+        /// Address and port to listen on, for the Kurento Protocol, health and metrics.
+        ///
+        /// The default is reachable from this machine alone, because the protocol has no authentication: who can
+        /// connect can record and send media. Kurento listens on all addresses at the same port.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8888)),
+
+        /// Path of the websocket's URL, `ws://host:port/kurento`. Kurento's clients use this one.
+        path: UrlPath = UrlPath::default(),
+
+        /// Largest message a client may send; the connection is closed (1009, RFC 6455) on a larger one.
+        ///
+        /// The largest requests are session descriptions, some tens of kilobytes. A connection can make the daemon
+        /// hold this much memory.
+        #[range(65_536..=67_108_864)] #[unit("bytes")]
+        max_message_bytes: usize = 4 * 1024 * 1024,
+
+        /// Answers and events that may wait for one client that reads slowly. When there are more, its connection is
+        /// closed, with a log line and a metric; its session stays until it is collected, so it can reconnect.
+        #[range(16..=1_048_576)] #[unit("messages")]
+        event_queue_messages: usize = 4096,
+
+        /// As `event_queue_messages`, but their size together. It bounds the memory a client that stopped reading costs.
+        #[range(1_048_576..=1_073_741_824)] #[unit("bytes")]
+        event_queue_bytes: usize = 4 * 1024 * 1024,
+
+        /// Websocket connections open at once; further ones are refused with HTTP status 503. Each takes a file descriptor.
+        #[range(1..=1_000_000)] #[unit("connections")]
+        max_connections: usize = 4096,
+    }
+
+    /// Sessions of application servers, and the collection of those that went away.
+    session: Session {
+        /// Period of the sweep that collects sessions: one not heard of for a whole period is collected at the next
+        /// sweep, and with it the objects that no other session holds. So an abandoned object lives one to two periods.
+        ///
+        /// Any request keeps its session alive, a ping too: clients must send one more often than this. It can be
+        /// changed while running (`ServerManager.setGarbageCollectorPeriod`). The default is Kurento's.
+        #[range(1..=86_400)] #[unit("seconds")]
+        garbage_collector_period_s: u64 = 240,
+
+        /// How long an answer is kept: a request with the same `id` and `sessionId` within this time is given the
+        /// same answer and executes nothing, so that a client can safely repeat a request after it reconnected.
+        /// 0 keeps none. The default is Kurento's.
+        #[range(0..=3600)] #[unit("seconds")]
+        request_cache_s: u64 = 20,
+    }
+
+    /// Logs, written to standard error.
+    log: Log {
+        /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, for all or by part, such as
+        /// `info,kms_elements::webrtc=debug` (the directives of tracing-subscriber's `EnvFilter`).
+        /// `debug` and `trace` cost CPU with every packet.
+        level: LogFilter = LogFilter::default(),
+
+        /// `text` is for people, `json` for log collectors: one object a line.
+        format: LogFormat = LogFormat::Text,
+    }
+
+    /// WebRTC endpoints. What applies to all of them; several of these are also properties of each endpoint, which
+    /// then win for that endpoint.
+    webrtc: WebRtc {
+        /// First UDP port that endpoints may use. 0: any free port, or 1024 when `max_port` is set.
+        /// Open the range in the firewall. An endpoint takes one port.
+        #[range(0..=65_535)] #[unit("port")] #[kurento("KMS_MIN_PORT")]
+        min_port: u16 = 0,
+
+        /// Last UDP port that endpoints may use. 0: any free port, or 65535 when `min_port` is set.
+        /// When all ports of the range are taken, gathering fails with an error to the client.
+        #[range(0..=65_535)] #[unit("port")] #[kurento("KMS_MAX_PORT")]
+        max_port: u16 = 0,
+
+        /// One UDP port for all endpoints, instead of one each: with `workers` above 1 a port each for them, counted
+        /// up from this one. 0: one port an endpoint. It takes fewer file descriptors, firewall openings and about
+        /// 10% less CPU. Excludes `min_port` and `max_port`.
+        #[range(0..=65_535)] #[unit("port")]
+        shared_port: u16 = 0,
+
+        /// Threads that carry media. The endpoints of one pipeline share one of them up to `spill_after`.
+        /// 0: as many as there are CPU cores. More than that only costs.
+        #[range(0..=1024)] #[unit("threads")]
+        workers: usize = 0,
+
+        /// Endpoints of one pipeline on one worker before further ones are placed on the next worker. Lower spreads
+        /// an audience over more cores, higher saves the copy between threads.
+        #[range(1..=1_000_000)] #[unit("endpoints")]
+        spill_after: usize = 250,
+
+        /// IP address of a STUN server (RFC 8489), not its name. Empty: none.
+        ///
+        /// It tells the daemon the address that the outside sees (server-reflexive candidates), which is needed behind a NAT
+        /// unless `external_ipv4` or `turn_url` is set.
+        #[kurento("KMS_STUN_IP")]
+        stun_address: Option<IpAddr> = None,
+
+        /// UDP port of the STUN server. The default is the registered one (RFC 8489).
+        #[range(1..=65_535)] #[unit("port")] #[kurento("KMS_STUN_PORT")]
+        stun_port: u16 = 3478,
+
+        /// A TURN server (RFC 8656) that relays media when no direct path works, as Kurento writes it:
+        /// `user:password@address:port` or `user:password@address:port?transport=tcp`. Empty: none.
+        ///
+        /// `address` is an IP address. `transport` is how the daemon reaches the server, `udp` (default) or `tcp`;
+        /// `tls` is refused, it isn't supported yet. The password may hold no `:`. It is never printed.
+        #[kurento("KMS_TURN_URL")]
+        turn_url: Option<TurnUrl> = None,
+
+        /// IPv4 address to announce in place of the machine's own ones, for a machine behind a NAT that maps ports
+        /// one to one (most clouds). Empty: announce the machine's own. Kurento's `auto` is refused: set the address,
+        /// or a STUN server, which finds it out per endpoint.
+        #[kurento("KMS_EXTERNAL_IPV4")]
+        external_ipv4: Option<Ipv4Addr> = None,
+
+        /// As `external_ipv4`, for IPv6.
+        #[kurento("KMS_EXTERNAL_IPV6")]
+        external_ipv6: Option<Ipv6Addr> = None,
+
+        /// Names of the network interfaces to use, separated by commas, such as `eth0,wlan0`. Empty: all that are up.
+        /// Fewer means fewer candidates and faster connecting, and keeps private networks private.
+        #[kurento("KMS_NETWORK_INTERFACES")]
+        network_interfaces: Interfaces = Interfaces::default(),
+
+        /// Whether to offer ICE candidates over TCP (RFC 6544) too, for clients whose network blocks UDP.
+        /// The default is Kurento's. The variable takes 0 and 1.
+        #[kurento("KMS_ICE_TCP")]
+        ice_tcp: bool = true,
+
+        /// TCP port that ICE connections of all endpoints come in on, if `ice_tcp` is on. 0: any free port.
+        /// Set it when a firewall must let it through.
+        #[range(0..=65_535)] #[unit("port")]
+        ice_tcp_port: u16 = 0,
+
+        /// Largest UDP payload of media that is sent. Lower it when a tunnel or VPN loses large packets; Ethernet
+        /// carries 1472. The default is Kurento's.
+        #[range(576..=1500)] #[unit("bytes")] #[kurento("KMS_MTU")]
+        mtu: usize = 1200,
+
+        /// PEM file with a certificate and its private key, for DTLS with endpoints of certificate type RSA.
+        /// Empty: the daemon makes its own at each start. A relative path counts from the working directory.
+        #[kurento("KMS_PEM_CERTIFICATE_RSA")]
+        pem_certificate_rsa: Option<PathBuf> = None,
+
+        /// As `pem_certificate_rsa`, for endpoints of certificate type ECDSA.
+        #[kurento("KMS_PEM_CERTIFICATE_ECDSA")]
+        pem_certificate_ecdsa: Option<PathBuf> = None,
+
+        /// When to estimate the bandwidth towards a client from transport-wide feedback: `auto` (only where simulcast
+        /// layers can be chosen by it), `always`, or `never` (layers follow REMB and receiver reports alone).
+        /// It costs half as much CPU again for each endpoint that sends.
+        bandwidth_estimation: BandwidthEstimation = BandwidthEstimation::Auto,
+    }
+}

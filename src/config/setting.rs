@@ -1,0 +1,343 @@
+//! The types that values of the configuration have: how each is read and written.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use kms_elements::webrtc::api::BandwidthEstimation;
+use toml::de::DeValue;
+use tracing_subscriber::EnvFilter;
+
+/// The TOML type that a setting has in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    String,
+    Integer,
+    Boolean,
+}
+
+/// A type that a key can have.
+pub(super) trait Setting: Sized {
+    /// Its type in the file.
+    const KIND: Kind;
+    /// Whether a value must not be printed, neither in errors nor by `kms config`.
+    const SECRET: bool = false;
+    /// What values look like, for error messages and the reference.
+    const EXPECTED: &'static str;
+    /// Reads it from a variable, or from what stood in the file. The error is a reason, or empty when there is nothing
+    /// to say beyond [`Setting::EXPECTED`].
+    fn from_text(text: &str) -> Result<Self, String>;
+    /// As TOML, without secrets.
+    fn to_toml(&self) -> String;
+}
+
+/// The numbers a key allows, and what they count.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// Least and most, inclusive.
+    pub(super) range: Option<RangeInclusive<i64>>,
+    /// What the number counts.
+    pub(super) unit: Option<&'static str>,
+}
+
+impl Bounds {
+    /// What a value of type `T` looks like within these bounds: "integer from 576 to 1500 (bytes)".
+    pub(super) fn expected<T: Setting>(&self) -> String {
+        let mut text = T::EXPECTED.to_owned();
+        if let Some(range) = &self.range {
+            text += &format!(" from {} to {}", range.start(), range.end());
+        }
+        if let Some(unit) = self.unit {
+            text += &format!(" ({unit})");
+        }
+        text
+    }
+
+    /// Reads a value and checks that it is within these bounds.
+    pub(super) fn parse<T: Setting>(&self, text: &str) -> Result<T, String> {
+        let text = text.trim();
+        let within =
+            |range: &RangeInclusive<i64>| text.parse().is_ok_and(|number: i64| range.contains(&number));
+        let reason = match T::from_text(text) {
+            Ok(value) if self.range.as_ref().is_none_or(within) => return Ok(value),
+            Ok(_) => String::new(),
+            Err(reason) => reason,
+        };
+        let mut message = format!("expected {}", self.expected::<T>());
+        if !T::SECRET {
+            message += &format!(", found {text:?}");
+        }
+        if !reason.is_empty() {
+            message += &format!(": {reason}");
+        }
+        Err(message)
+    }
+
+    /// As [`Bounds::parse`], from a value of the file, which must be of the right TOML type.
+    pub(super) fn parse_toml<T: Setting>(&self, value: &DeValue<'_>) -> Result<T, String> {
+        let text = match (T::KIND, value) {
+            (Kind::String, DeValue::String(text)) => text.to_string(),
+            (Kind::Boolean, DeValue::Boolean(value)) => value.to_string(),
+            // One too large for i64 stays as written, to be refused by its range.
+            (Kind::Integer, DeValue::Integer(number)) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(number.to_string(), |n| n.to_string()),
+            _ => {
+                return Err(format!(
+                    "expected {}, found a TOML {}",
+                    self.expected::<T>(),
+                    value.type_str()
+                ));
+            }
+        };
+        self.parse(&text)
+    }
+}
+
+/// A string as TOML writes it.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Settings that the standard library parses and prints.
+macro_rules! plain_settings {
+    ($($Type:ty: $kind:ident, $expected:literal, $to_toml:expr;)+) => {
+        $(
+            impl Setting for $Type {
+                const KIND: Kind = Kind::$kind;
+                const EXPECTED: &'static str = $expected;
+                fn from_text(text: &str) -> Result<Self, String> {
+                    text.parse().map_err(|_| String::new())
+                }
+                fn to_toml(&self) -> String {
+                    let to_toml: fn(&$Type) -> String = $to_toml;
+                    to_toml(self)
+                }
+            }
+        )+
+    };
+}
+
+plain_settings! {
+    u16: Integer, "integer", |value| value.to_string();
+    u64: Integer, "integer", |value| value.to_string();
+    usize: Integer, "integer", |value| value.to_string();
+    SocketAddr: String, "IP address and port, such as 127.0.0.1:8888 or [::1]:8888", |value| quoted(&value.to_string());
+    IpAddr: String, "IP address", |value| quoted(&value.to_string());
+    PathBuf: String, "path of a file", |value| quoted(&value.to_string_lossy());
+}
+
+impl Setting for bool {
+    const KIND: Kind = Kind::Boolean;
+    const EXPECTED: &'static str = "true or false";
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(String::new()),
+        }
+    }
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// `auto` makes Kurento's image ask a service on the internet for the address; nothing here does that unasked.
+fn external_address<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| match text {
+        "auto" => {
+            "the address isn't looked up: set it, or webrtc.stun_address, which finds it out per endpoint"
+                .into()
+        }
+        _ => String::new(),
+    })
+}
+
+impl Setting for Ipv4Addr {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "IPv4 address";
+    fn from_text(text: &str) -> Result<Self, String> {
+        external_address(text)
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Setting for Ipv6Addr {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "IPv6 address";
+    fn from_text(text: &str) -> Result<Self, String> {
+        external_address(text)
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+/// Nothing is written as an empty string.
+impl<T: Setting> Setting for Option<T> {
+    const KIND: Kind = T::KIND;
+    const SECRET: bool = T::SECRET;
+    const EXPECTED: &'static str = T::EXPECTED;
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            T::from_text(text).map(Some)
+        }
+    }
+    fn to_toml(&self) -> String {
+        self.as_ref().map_or_else(|| quoted(""), T::to_toml)
+    }
+}
+
+/// Path of the websocket's URL: begins with a slash, only unreserved characters (RFC 3986), so that it can stand in any
+/// URL as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UrlPath(String);
+
+impl UrlPath {
+    /// The path, with its leading slash.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for UrlPath {
+    fn default() -> Self {
+        UrlPath("/kurento".to_owned())
+    }
+}
+
+impl Setting for UrlPath {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "path that begins with /, of letters, digits and - . _ ~ /";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+        if text.starts_with('/') && text.chars().all(allowed) {
+            Ok(UrlPath(text.to_owned()))
+        } else {
+            Err(String::new())
+        }
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+/// Names of network interfaces; none means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Interfaces(Vec<String>);
+
+impl Interfaces {
+    /// The names.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl Setting for Interfaces {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "names of network interfaces, separated by commas";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let names: Vec<String> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        // What Linux takes for a name (IFNAMSIZ is 16 with the final zero).
+        match names
+            .iter()
+            .find(|name| name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()))
+        {
+            Some(bad) => Err(format!("{bad:?} can't be a name of an interface")),
+            None => Ok(Interfaces(names)),
+        }
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0.join(","))
+    }
+}
+
+/// What to log, in the directives of `EnvFilter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFilter(String);
+
+impl LogFilter {
+    /// The directives: `EnvFilter::new` takes them as they are.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        LogFilter("info".to_owned())
+    }
+}
+
+impl Setting for LogFilter {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str =
+        "level (error, warn, info, debug, trace, off), or several such as info,kms_core=debug";
+    fn from_text(text: &str) -> Result<Self, String> {
+        const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+        // EnvFilter takes a bare word for a part's name: the slip "inof" would then log nothing at all.
+        let names_no_level = |directive: &&str| {
+            !directive.contains(['=', '[']) && !LEVELS.contains(&&*directive.to_lowercase())
+        };
+        if let Some(word) = text.split(',').map(str::trim).find(names_no_level) {
+            return Err(format!("{word:?} is no level"));
+        }
+        EnvFilter::try_new(text).map_err(|e| e.to_string())?;
+        Ok(LogFilter(text.to_owned()))
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors: one JSON object a line.
+    Json,
+}
+
+/// Settings that are one of a few words.
+macro_rules! choices {
+    ($($Type:ty, $expected:literal { $($word:literal: $variant:path,)+ })+) => {
+        $(
+            impl Setting for $Type {
+                const KIND: Kind = Kind::String;
+                const EXPECTED: &'static str = $expected;
+                fn from_text(text: &str) -> Result<Self, String> {
+                    match text {
+                        $($word => Ok($variant),)+
+                        _ => Err(String::new()),
+                    }
+                }
+                fn to_toml(&self) -> String {
+                    quoted(match self {
+                        $($variant => $word,)+
+                    })
+                }
+            }
+        )+
+    };
+}
+
+choices! {
+    LogFormat, "text or json" {
+        "text": LogFormat::Text,
+        "json": LogFormat::Json,
+    }
+    BandwidthEstimation, "auto, always or never" {
+        "auto": BandwidthEstimation::Auto,
+        "always": BandwidthEstimation::Always,
+        "never": BandwidthEstimation::Never,
+    }
+}
