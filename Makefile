@@ -1,0 +1,50 @@
+# `make help` lists what there is. Each target installs what it needs first (scripts/setup.sh), and says so.
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export KMS_BIN := $(TARGET)/debug/kms
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test test-cargo test-wire test-browser lint bench build-tests setup setup-test setup-bench
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: setup ## Build, start the daemon and the hello-world tutorial, and print the address to open.
+	@cargo build --release --locked --package kms --package tutorial-hello-world
+	@scripts/run.sh $(TARGET)/release
+
+test: test-cargo test-wire test-browser ## Run all tests.
+
+test-cargo: build-tests ## Unit tests, and the tests in Rust against the daemon.
+	@cargo test --workspace --locked
+
+test-wire: build-tests ## Replay recorded traffic of a real Kurento.
+	@scripts/test-wire.sh $(KMS_BIN)
+
+# One file at a time: they measure frames a second, and each fills the machine.
+test-browser: build-tests ## Tests with Kurento's own client and headless Chromium.
+	@node --test --test-concurrency=1 tests/browser/*.test.mjs
+
+lint: setup-test ## Formatting, clippy, crate directions, licences and advisories of dependencies.
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/check-crate-direction.sh
+	@scripts/check-dependencies.sh
+
+bench: setup-bench ## Measure this machine: kms, and Janus beside it. ARGS are passed to kms-bench.
+	@cargo build --release --locked --package kms --package kms-bench
+	@KMS_BIN=$(TARGET)/release/kms $(TARGET)/release/kms-bench $(ARGS)
+
+# Everything at once, so that all later steps find the programs built with the same features.
+build-tests: setup-test
+	@cargo build --workspace --all-targets --locked
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh --test
+
+setup-bench:
+	@scripts/setup.sh --bench

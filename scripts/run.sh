@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts the daemon and the hello-world tutorial, prints the address to open, and stops both on Ctrl-C.
+#
+#   scripts/run.sh FOLDER     FOLDER holds the programs, such as target/release
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+programs=${1:?usage: scripts/run.sh FOLDER}
+
+for port in 8888 8080; do
+    if is_open 127.0.0.1 $port; then
+        echo "Port $port of this machine is taken: is another kms or web server running? Stop it and try again." >&2
+        exit 1
+    fi
+done
+
+# Tutorial first: it says goodbye to the daemon.
+children=()
+stop_all() {
+    trap '' INT TERM
+    local child
+    for child in "${children[@]}"; do stop "$child"; done
+}
+trap 'stop_all; exit 0' INT TERM
+
+# start PROGRAM PORT: in a session of its own, so that Ctrl-C reaches this script alone, which stops them in order.
+start() {
+    setsid "$1" </dev/null &
+    children=($! "${children[@]}")
+    wait_until_open 127.0.0.1 "$2" $! 10 || {
+        echo "$1 did not start; its last words stand above." >&2
+        stop_all
+        exit 1
+    }
+}
+
+start "$programs/kms" 8888
+start "$programs/tutorial-hello-world" 8080
+printf '\n  Open http://127.0.0.1:8080 and press Start.   (Ctrl-C ends it.)\n\n'
+
+status=0
+wait -n || status=$?
+echo "One of the programs ended (status $status); stopping the other." >&2
+stop_all
+exit 1

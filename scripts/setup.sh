@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Installs what is missing to build kms on Debian or Ubuntu, and says what. Silent when nothing is missing.
+#
+#   scripts/setup.sh          compiler and libraries: enough for `make run`
+#   scripts/setup.sh --test   and Chromium, coturn, Node packages, cargo-deny: for `make test` and `make lint`
+#   scripts/setup.sh --bench  and Janus, the server that the benchmark compares with: for `make bench`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Tools that are ours alone stand here, outside of the system and of git.
+TOOLS=target/tools
+CARGO_DENY_VERSION=0.20.2
+WEBSOCKETS_VERSION=15.0.1
+
+say() { echo "setup: $*"; }
+fail() { echo "setup: $*" >&2; exit 1; }
+
+main() {
+    case "${1-}" in
+        "" | --test | --bench) ;;
+        *) fail "unknown argument $1; usage: scripts/setup.sh [--test|--bench]" ;;
+    esac
+    install_packages "${1-}"
+    check_rust
+    if [ "${1-}" = --test ]; then
+        install_rust_components
+        install_cargo_deny
+        install_python_packages
+        install_node_packages
+    fi
+}
+
+# need PACKAGE CHECK...: the Debian package is missing when the check fails.
+need() {
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+install_packages() {
+    missing=()
+    need build-essential cc --version
+    need pkg-config pkg-config --version
+    need libssl-dev pkg-config --exists 'openssl >= 3'
+    if [ "$1" = --test ]; then
+        need chromium command -v chromium
+        need coturn command -v turnserver
+        need nodejs command -v node
+        need npm command -v npm
+        need python3 python3 --version
+        need python3-venv python3 -c 'import ensurepip'
+    elif [ "$1" = --bench ]; then
+        need janus command -v janus
+    fi
+    [ ${#missing[@]} -eq 0 ] && return
+
+    command -v apt-get >/dev/null || fail "missing: ${missing[*]}. Only Debian and Ubuntu are known here: install them by hand, by the names your system has for them."
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "missing: ${missing[*]}. Run this as root, or install sudo."
+        sudo=(sudo)
+    fi
+    say "installing with apt: ${missing[*]}"
+    quietly "${sudo[@]}" apt-get update
+    quietly "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
+    stop_services "${sudo[@]}"
+}
+
+# Debian starts a server as soon as its package is installed; the tests and the benchmark start their own.
+stop_services() {
+    [ -d /run/systemd/system ] || return 0
+    local package
+    for package in "${missing[@]}"; do
+        case $package in
+            coturn | janus)
+                say "the service $package was started by its package: stopping and disabling it"
+                quietly "$@" systemctl disable --now "$package"
+                ;;
+        esac
+    done
+}
+
+# Runs a command and shows what it printed only if it fails.
+quietly() {
+    local output
+    output=$("$@" 2>&1 </dev/null) || fail "$* failed:"$'\n'"$output"
+}
+
+check_rust() {
+    command -v cargo >/dev/null || fail "Rust is missing. Install it with
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
+(see https://rustup.rs), open a new shell, and try again."
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$(rustc --version | cut -d ' ' -f 2)
+    [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
+        fail "Rust $found is too old, $wanted or newer is needed: run \"rustup update stable\""
+}
+
+install_rust_components() {
+    local component
+    for component in rustfmt clippy; do
+        "cargo-${component/rustfmt/fmt}" --version >/dev/null 2>&1 && continue
+        say "installing the Rust component $component"
+        quietly rustup component add "$component"
+    done
+}
+
+# Built without optimisation: that takes a minute, and it runs in a second either way.
+install_cargo_deny() {
+    command -v cargo-deny >/dev/null || [ -x $TOOLS/bin/cargo-deny ] && return
+    say "building cargo-deny $CARGO_DENY_VERSION"
+    quietly cargo install cargo-deny --version $CARGO_DENY_VERSION --locked --debug --root $TOOLS --target-dir $TOOLS/build
+    rm -rf $TOOLS/build
+}
+
+# Debian lets pip install only into an environment of one's own.
+install_python_packages() {
+    $TOOLS/python/bin/python -c 'import websockets' 2>/dev/null && return
+    say "installing the Python package websockets"
+    quietly python3 -m venv --clear $TOOLS/python
+    quietly $TOOLS/python/bin/python -m pip install --quiet --disable-pip-version-check websockets==$WEBSOCKETS_VERSION
+}
+
+# Wherever a package-lock.json stands; again when it changed.
+install_node_packages() {
+    local lock folder
+    while read -r lock; do
+        folder=$(dirname "$lock")
+        cmp --silent "$lock" "$folder/node_modules/.installed-from" && continue
+        say "installing the Node packages of $folder"
+        quietly npm ci --prefix "$folder" --no-audit --no-fund
+        cp "$lock" "$folder/node_modules/.installed-from"
+    done < <(find . \( -name node_modules -o -name target -o -name .git \) -prune -o -name package-lock.json -print)
+}
+
+main "$@"
