@@ -199,7 +199,13 @@ impl Shared {
     /// The connection, as soon as there is one.
     async fn up(&self) -> Result<Arc<Rpc>> {
         let mut link = self.link.subscribe();
-        match link.wait_for(|l| !matches!(l, Link::Down)).await.as_deref() {
+        // A link may have broken a moment before the driver takes note: that is down as well.
+        let settled = |l: &Link| match l {
+            Link::Up(rpc) => rpc.is_connected(),
+            Link::Down => false,
+            Link::Closed(_) => true,
+        };
+        match link.wait_for(settled).await.as_deref() {
             Ok(Link::Up(rpc)) => Ok(rpc.clone()),
             Ok(Link::Closed(why)) => Err(Error::Unreachable(why.clone())),
             _ => Err(Error::Unreachable("closed".into())),
