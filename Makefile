@@ -17,7 +17,7 @@ run: setup ## Build, start the daemon and the hello-world tutorial, and print th
 test: test-cargo test-wire test-browser ## Run all tests.
 
 test-cargo: build-tests ## Unit tests, and the tests in Rust against the daemon.
-	@cargo test --workspace --locked
+	@cargo test --workspace --locked --no-fail-fast
 
 test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 	@scripts/test-wire.sh $(KMS_BIN)

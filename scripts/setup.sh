@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 TOOLS=target/tools
 CARGO_DENY_VERSION=0.20.2
 WEBSOCKETS_VERSION=15.0.1
+NPM_VERSION=10.9.4
 
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -122,16 +123,30 @@ install_python_packages() {
     quietly $TOOLS/python/bin/python -m pip install --quiet --disable-pip-version-check websockets==$WEBSOCKETS_VERSION
 }
 
-# Wherever a package-lock.json stands; again when it changed.
+# Wherever a package-lock.json stands; again when it changed. Without install scripts: nothing here needs one, and that of
+# kurento-client 7.3.0 calls a file which isn't in its package.
 install_node_packages() {
     local lock folder
     while read -r lock; do
         folder=$(dirname "$lock")
         cmp --silent "$lock" "$folder/node_modules/.installed-from" && continue
+        install_npm
         say "installing the Node packages of $folder"
-        quietly npm ci --prefix "$folder" --no-audit --no-fund
+        quietly env --chdir="$folder" "$npm" ci --ignore-scripts --no-audit --no-fund
         cp "$lock" "$folder/node_modules/.installed-from"
     done < <(find . \( -name node_modules -o -name target -o -name .git \) -prune -o -name package-lock.json -print)
+}
+
+# Debian 12 has npm 9.2, which fails on a package.json with "overrides" for a dependency that comes from git, as one of
+# kurento-client does. Sets `npm`.
+install_npm() {
+    npm=npm
+    [ "$(npm --version | cut -d . -f 1)" -ge 10 ] && return
+    npm=$PWD/$TOOLS/npm/node_modules/.bin/npm
+    [ -x "$npm" ] && return
+    say "installing npm $NPM_VERSION for our own use"
+    mkdir -p $TOOLS/npm
+    quietly env --chdir=$TOOLS/npm npm install --prefix . --no-audit --no-fund "npm@$NPM_VERSION"
 }
 
 main "$@"
