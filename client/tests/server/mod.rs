@@ -1,6 +1,7 @@
 //! A media server of a few lines: it says what a test tells it to.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 use std::sync::{Arc, Mutex};
 
@@ -44,7 +45,9 @@ pub(crate) fn requests(log: &Log, method: &str) -> Vec<(usize, Value)> {
 }
 
 /// Starts a server; gives its URL and its log.
-pub(crate) async fn start(script: impl Fn(usize, &Value) -> Vec<Reply> + Send + Sync + 'static) -> (String, Log) {
+pub(crate) async fn start(
+    script: impl Fn(usize, &Value) -> Vec<Reply> + Send + Sync + 'static,
+) -> (String, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/kurento", listener.local_addr().unwrap());
     let log = Log::default();
