@@ -131,27 +131,24 @@ impl Session {
 
     /// Rings at the other one.
     async fn call(&mut self, to: &str, offer: String) {
+        self.hang_up().await;
         let ring = || {
             let (me, _) = self.me.as_ref().ok_or("Choose a name first.")?;
             let peer = self.people.find(to).ok_or(format!("“{to}” is not here."))?;
             if peer.is_same(me) {
                 return Err("That is you.".to_owned());
             }
-            match peer.put(Note::Call {
-                from: me.clone(),
-                offer,
-            }) {
+            match peer.put(me, What::Call { offer }) {
                 true => Ok(peer),
                 false => Err(format!("“{to}” can’t be reached.")),
             }
         };
         match ring() {
             Ok(peer) => {
-                self.hang_up().await;
                 self.doing = Doing::Calling {
                     peer,
                     early: Vec::new(),
-                };
+                }
             }
             Err(reason) => self.respond("callResponse", Err(reason)).await,
         }
