@@ -26,9 +26,11 @@ test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 test-browser: build-tests ## Tests with Kurento's own client and headless Chromium.
 	@node --test --test-concurrency=1 tests/browser/*.test.mjs
 
+# Twice: in tests, helpers outside of #[test] functions may unwrap too.
 lint: setup-test ## Formatting, clippy, crate directions, licences and advisories of dependencies.
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo clippy --workspace --locked -- -D warnings
+	@cargo clippy --workspace --all-targets --locked -- -D warnings -A clippy::unwrap_used
 	@scripts/check-crate-direction.sh
 	@scripts/check-dependencies.sh
 
