@@ -4,12 +4,13 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::routing::get;
-use kms_client::{Client, State};
+use kms_client::{Client, Options, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -74,7 +75,16 @@ impl MediaServer {
         let mut client = self.client.lock().await;
         match &*client {
             Some(open) if !matches!(open.state(), State::Closed(_)) => Ok(open.clone()),
-            _ => Ok(client.insert(Client::connect(&self.url).await?).clone()),
+            _ => {
+                // People wait for the answer.
+                let options = Options {
+                    request_timeout: Duration::from_secs(10),
+                    ..Options::default()
+                };
+                Ok(client
+                    .insert(Client::connect_with(&self.url, options).await?)
+                    .clone())
+            }
         }
     }
 

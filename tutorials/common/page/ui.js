@@ -31,11 +31,20 @@ export function showState(state) {
 
 /** Shows, once a second, what `peer()` receives. */
 export function showFacts(peer) {
-  const write = (id, value) => ($(id).textContent = value ?? '–');
   setInterval(async () => {
-    const video = await peer()?.video();
-    write('codec', video?.codec);
-    write('resolution', video?.width && `${video.width} × ${video.height}`);
-    write('fps', video?.fps && Math.round(video.fps));
+    const current = peer();
+    const video = await current?.video();
+    if (current === peer()) write(video);
   }, 1000);
+}
+
+/** Shows that there is no video. */
+export function clearFacts() {
+  write(null);
+}
+
+function write(video) {
+  $('codec').textContent = video?.codec ?? '–';
+  $('resolution').textContent = video?.width ? `${video.width} × ${video.height}` : '–';
+  $('fps').textContent = video?.fps ? Math.round(video.fps) : '–';
 }

@@ -1,6 +1,6 @@
 import { Peer, camera, stop as switchOff } from './common/peer.js';
 import { Signalling } from './common/signalling.js';
-import { $, clearError, showError, showFacts, showState } from './common/ui.js';
+import { $, clearError, clearFacts, showError, showFacts, showState } from './common/ui.js';
 
 let peer = null;
 let stream = null;
@@ -42,6 +42,7 @@ function end() {
   peer = stream = $('local').srcObject = $('remote').srcObject = null;
   $('start').disabled = false;
   $('stop').disabled = true;
+  clearFacts();
   showState('not started');
 }
 

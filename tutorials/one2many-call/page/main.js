@@ -1,6 +1,6 @@
 import { Peer, camera, stop as switchOff } from './common/peer.js';
 import { Signalling } from './common/signalling.js';
-import { $, clearError, showError, showFacts, showState } from './common/ui.js';
+import { $, clearError, clearFacts, showError, showFacts, showState } from './common/ui.js';
 
 let peer = null;
 let stream = null;
@@ -78,6 +78,7 @@ function end() {
   peer = stream = $('video').srcObject = null;
   $('stop').disabled = true;
   $('viewers').textContent = '–';
+  clearFacts();
   showState('not started');
   showRoom();
 }

@@ -1,6 +1,6 @@
 import { Peer, camera, stop as switchOff } from './common/peer.js';
 import { Signalling } from './common/signalling.js';
-import { $, clearError, showError, showFacts, showState } from './common/ui.js';
+import { $, clearError, clearFacts, showError, showFacts, showState } from './common/ui.js';
 
 let peer = null;
 let stream = null;
@@ -89,6 +89,7 @@ function end() {
   $('call').disabled = false;
   $('stop').disabled = true;
   $('caption').textContent = 'The other one';
+  clearFacts();
   showState('not started');
 }
 
