@@ -91,7 +91,8 @@ impl MediaServer {
     /// Ends the session, so that the media server releases at once what we made.
     async fn close(&self) {
         if let Some(client) = self.client.lock().await.take() {
-            let _ = client.close_session().await; // an error means that the server is gone already
+            // An error, or no answer, means that the server is gone already.
+            let _ = tokio::time::timeout(Duration::from_secs(1), client.close_session()).await;
         }
     }
 }

@@ -4,6 +4,7 @@
 
 'use strict';
 
+const { EventEmitter } = require('events');
 const { createServer } = require('http');
 const { readFile } = require('fs/promises');
 const { join } = require('path');
@@ -21,12 +22,22 @@ const { values: settings } = parseArgs({
 // --- The media -----------------------------------------------------------------------------------------------------
 
 let connected = null;
+const restarts = new EventEmitter().setMaxListeners(0); // 'restart': the media server has forgotten everything
 
 /** The connection to the media server: one for all browsers, opened when it is first needed. */
 function mediaServer() {
   connected ??= new Promise((resolve, reject) => {
     const client = kurento(settings.kms, { failAfter: 1 });
-    client.on('disconnect', () => (connected = null)); // given up: the next browser tries again
+    const forget = () => {
+      connected = null; // the next browser tries again
+      restarts.emit('restart');
+    };
+    client.on('disconnect', forget);
+    client.on('reconnected', (sameSession) => {
+      if (sameSession) return;
+      client.close();
+      forget();
+    });
     client.then(resolve, () => reject(new Error(`can't reach the media server at ${settings.kms}`)));
   }).catch((error) => {
     connected = null;
@@ -84,8 +95,17 @@ function session(socket) {
       send({ id: 'error', message: error.message });
     }
   };
+  const onRestart = () => {
+    if (!call) return;
+    call = null;
+    send({ id: 'error', message: 'the media server was restarted; start again' });
+  };
+  restarts.on('restart', onRestart);
   socket.on('message', (data) => (queue = queue.then(() => handle(data))));
-  socket.on('close', () => (queue = queue.then(handlers.stop).catch(() => {})));
+  socket.on('close', () => {
+    restarts.off('restart', onRestart);
+    queue = queue.then(handlers.stop).catch(() => {});
+  });
 }
 
 // --- The page, the same as hello-world's -----------------------------------------------------------------------------
