@@ -1,0 +1,82 @@
+// Starts what the tests need: the media server, tutorials, Chromium with its fake camera.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer, connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** Chromium; `args` are added to those every test wants. */
+export function startBrowser(args = ['--use-fake-ui-for-media-stream']) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking',
+      '--use-fake-device-for-media-stream', '--autoplay-policy=no-user-gesture-required', ...args,
+    ],
+  });
+}
+
+/** The media server's URL and how to stop it. KMS_URL names one that runs already. */
+export async function startMediaServer() {
+  if (process.env.KMS_URL) return { url: process.env.KMS_URL, stop() {} };
+  const port = await freePort();
+  const child = spawn(program('kms'), ['--listen', `127.0.0.1:${port}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+  await accepting(port, child);
+  return { url: `ws://127.0.0.1:${port}/kurento`, stop: () => end(child) };
+}
+
+/** A tutorial's URL and how to stop it. */
+export async function startTutorial(name, kms) {
+  const port = await freePort();
+  const args = ['--listen', `127.0.0.1:${port}`, '--kms', kms];
+  const folder = join(TOP, 'tutorials', name);
+  const [command, first] =
+    name === 'hello-world-node' ? [process.execPath, [join(folder, 'server.js')]] : [program(`tutorial-${name}`), []];
+  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+  await accepting(port, child);
+  return { url: `http://127.0.0.1:${port}`, stop: () => end(child) };
+}
+
+/** A built program: from where KMS_BIN names one of them, or from target/debug. */
+function program(name) {
+  const folder = process.env.KMS_BIN ? dirname(process.env.KMS_BIN) : join(TOP, 'target/debug');
+  const path = join(folder, name);
+  if (!existsSync(path)) throw new Error(`${path} is missing: cargo build --workspace`);
+  return path;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function accepting(port, child) {
+  for (let i = 0; i < 100; i++) {
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}`);
+    const socket = connect(port, '127.0.0.1');
+    const open = await once(socket, 'connect').then(() => true, () => false);
+    socket.destroy();
+    if (open) return;
+    await sleep(100);
+  }
+  child.kill('SIGKILL');
+  throw new Error(`${child.spawnfile} does not listen`);
+}
+
+async function end(child) {
+  if (child.exitCode !== null) return;
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), 5000);
+  await once(child, 'exit');
+  clearTimeout(late);
+}
