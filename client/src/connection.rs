@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
-use jsonrpsee::core::client::{Client as Rpc, ClientBuilder, ClientT, Subscription, SubscriptionClientT};
+use jsonrpsee::core::client::async_client::RpcService;
+use jsonrpsee::core::client::{Client as JsonRpc, ClientBuilder, ClientT, Subscription, SubscriptionClientT};
+use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::core::traits::ToRpcParams;
+use protocol::Code;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -14,6 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::client::Options;
 use crate::error::{Error, Result};
 use crate::events::{Notification, Router};
+use crate::ids::{Ids, Numbered};
+
+/// jsonrpsee's client, on one connection.
+type Rpc = JsonRpc<Numbered<RpcService>>;
 
 /// How a client's connection is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +54,7 @@ struct Shared {
     options: Options,
     router: Router,
     session: Mutex<String>,
+    ids: Ids,
     link: watch::Sender<Link>,
 }
 
@@ -72,6 +80,7 @@ impl Connection {
             options,
             router: Router::default(),
             session: Mutex::default(),
+            ids: Ids::default(),
             link,
         };
         let shared = Arc::new(shared);
@@ -152,7 +161,10 @@ impl Shared {
             .await
             // Only host and port: the query may carry a token.
             .map_err(|e| Error::Unreachable(format!("{}: {e}", self.url.authority())))?;
+        let ids = self.ids.clone();
+        let number = move |service| Numbered::new(service, ids.clone());
         let rpc: Rpc = ClientBuilder::default()
+            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(number))
             .request_timeout(self.options.request_timeout)
             .max_buffer_capacity_per_subscription(NOTIFICATION_BUFFER)
             .build_with_tokio(sender, receiver);
@@ -168,8 +180,8 @@ impl Shared {
     /// Says `connect`, with the session we had. A server that has forgotten it gets us as a new one.
     async fn bind_session(&self, rpc: &Rpc) -> Result<()> {
         let answer = match self.call(rpc, "connect", Map::new()).await {
-            Err(Error::Server(refused)) if !self.session_id().is_empty() => {
-                tracing::warn!(error = %refused, "the media server forgot the session: its objects are gone");
+            Err(error) if error.code() == Some(Code::InvalidSession) => {
+                tracing::warn!(%error, "the media server forgot the session: its objects are gone");
                 self.set_session(String::new());
                 self.router.end_all();
                 self.call(rpc, "connect", Map::new()).await?
@@ -219,6 +231,8 @@ impl Shared {
             let mut params = Map::new();
             params.insert("interval".into(), 240_000.into());
             match self.call(rpc, "ping", params).await {
+                // The server has collected the session: `connect` sorts that out.
+                Err(error) if error.code() == Some(Code::InvalidSession) => return error,
                 Ok(_) | Err(Error::Server(_)) => {}
                 Err(error) => return error,
             }

@@ -36,6 +36,7 @@ mod error;
 mod events;
 pub mod generate;
 mod generated;
+mod ids;
 mod stubs;
 mod transaction;
 

@@ -48,6 +48,15 @@ async fn a_broken_connection_is_taken_up_with_the_same_session() {
     assert_eq!(events.next().await.unwrap().data, 7);
     assert_eq!(client.state(), State::Connected);
 
+    // A server answers an id it knows from its cache.
+    let ids: Vec<u64> = log
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, r)| r["id"].as_u64().unwrap())
+        .collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+
     let connects = requests(&log, "connect");
     assert_eq!(connects[0].1["params"], json!({}));
     assert_eq!(
@@ -77,6 +86,29 @@ async fn a_forgotten_session_ends_the_streams() {
     let client = Client::connect(&url).await.unwrap();
     let mut events = client.subscribe(&object(), "K").await.unwrap();
     let _ = client.invoke(&object(), "drop", json!({})).await;
+    assert!(events.next().await.is_none());
+    client.ping().await.unwrap();
+    assert_eq!(client.session_id(), "session-2");
+}
+
+#[tokio::test]
+async fn a_session_that_was_collected_is_noticed_by_the_keep_alive() {
+    let script = |_: usize, request: &Value| match request["method"].as_str() {
+        Some("ping" | "connect") if request["params"]["sessionId"] == "session-1" => {
+            vec![Reply::Answer(
+                json!({"error": {"code": 40007, "message": "no such session"}}),
+            )]
+        }
+        Some("connect") if request["id"] != 0 => vec![session("session-2")],
+        _ => ordinary(request),
+    };
+    let (url, _) = server::start(script).await;
+    let options = Options {
+        keep_alive: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let client = Client::connect_with(&url, options).await.unwrap();
+    let mut events = client.subscribe(&object(), "K").await.unwrap();
     assert!(events.next().await.is_none());
     client.ping().await.unwrap();
     assert_eq!(client.session_id(), "session-2");
