@@ -258,6 +258,8 @@ pub struct Api {
     pub modules: Vec<ModuleDef>,
     /// Classes in order, parents first.
     pub classes: Vec<ClassDef>,
+    /// Events of module `core` that others extend and nobody raises as such.
+    pub base_events: Vec<EventDef>,
 }
 
 impl Api {
@@ -273,7 +275,8 @@ impl Api {
 
     /// The events of a module, each once. An event belongs to the module of the first class that raises it.
     pub fn events_of(&self, module: &str) -> Vec<&EventDef> {
-        let mut seen: BTreeMap<&str, (&str, &EventDef)> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, (&str, &EventDef)> =
+            self.base_events.iter().map(|e| (e.name, ("core", e))).collect();
         for class in &self.classes {
             for event in &class.events {
                 seen.entry(event.name).or_insert((class.module, event));

@@ -1,0 +1,339 @@
+//! Who is connected to whom in a pipeline, and where media flows: a plain structure without locks, threads or media.
+//!
+//! A node either *passes through* (what enters it leaves it) or is *terminal* (an endpoint: it produces and consumes).
+//! Every change answers with what follows from it, as a list of [`Change`]s for the pipeline to carry out and announce.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::types::MediaType;
+
+/// An element of the graph.
+pub type Node = u64;
+
+/// The pad used when none is named.
+pub const DEFAULT_PAD: &str = "default";
+
+/// One end of a connection: a node, a kind of media, and the name of the pad.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pad {
+    /// The kind of media.
+    pub media: MediaType,
+    /// The node.
+    pub node: Node,
+    /// Name of the pad.
+    pub name: String,
+}
+
+impl Pad {
+    /// A pad of this node.
+    pub fn new(node: Node, media: MediaType, name: &str) -> Pad {
+        Pad { media, node, name: name.to_owned() }
+    }
+
+    fn of(&self, node: Node) -> Pad {
+        Pad { media: self.media, node, name: self.name.clone() }
+    }
+}
+
+/// What follows from a change of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A connection was made.
+    Connected {
+        /// From here.
+        source: Pad,
+        /// To here.
+        sink: Pad,
+    },
+    /// A connection was ended.
+    Disconnected {
+        /// From here.
+        source: Pad,
+        /// To here.
+        sink: Pad,
+    },
+    /// A terminal node is now fed by another terminal node, or by none.
+    Route {
+        /// The node that is fed.
+        sink: Node,
+        /// The kind of media.
+        media: MediaType,
+        /// The node it is fed by.
+        source: Option<Node>,
+    },
+    /// Media began or stopped to enter a node.
+    FlowIn(Pad, bool),
+    /// Media began or stopped to leave a node.
+    FlowOut(Pad, bool),
+}
+
+#[derive(Debug, Default)]
+struct NodeState {
+    passes: bool,
+    producing: BTreeSet<MediaType>,
+}
+
+/// The connections of one pipeline.
+#[derive(Debug, Default)]
+pub struct Graph {
+    nodes: HashMap<Node, NodeState>,
+    /// A sink pad has one source.
+    by_sink: BTreeMap<Pad, Pad>,
+    /// A source pad has any number of sinks, in the order they were connected.
+    by_source: BTreeMap<Pad, Vec<Pad>>,
+    /// Pads that media enters, and that it leaves.
+    flowing_in: BTreeSet<Pad>,
+    flowing_out: BTreeSet<Pad>,
+    /// What feeds each terminal node, as last answered.
+    routes: HashMap<(Node, MediaType), Node>,
+}
+
+impl Graph {
+    /// Adds a node. `passes`: what enters it leaves it.
+    pub fn add(&mut self, node: Node, passes: bool) {
+        self.nodes.insert(node, NodeState { passes, producing: BTreeSet::new() });
+    }
+
+    /// Removes a node and its connections.
+    pub fn remove(&mut self, node: Node) -> Vec<Change> {
+        let touching = |(sink, source): (&Pad, &Pad)| {
+            (sink.node == node || source.node == node).then(|| (source.clone(), sink.clone()))
+        };
+        let edges: Vec<(Pad, Pad)> = self.by_sink.iter().filter_map(touching).collect();
+        let changes = edges.iter().flat_map(|(source, sink)| self.disconnect(source, sink)).collect();
+        self.nodes.remove(&node);
+        self.flowing_in.retain(|p| p.node != node);
+        self.flowing_out.retain(|p| p.node != node);
+        changes
+    }
+
+    /// Connects two pads. A sink that has a source already is disconnected from it first.
+    pub fn connect(&mut self, source: Pad, sink: Pad) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(old) = self.unlink(&sink) {
+            changes.push(Change::Disconnected { source: old, sink: sink.clone() });
+        }
+        self.by_sink.insert(sink.clone(), source.clone());
+        self.by_source.entry(source.clone()).or_default().push(sink.clone());
+        changes.push(Change::Connected { source, sink: sink.clone() });
+        self.refresh(&sink, &mut BTreeSet::new(), &mut changes);
+        changes
+    }
+
+    /// Disconnects two pads; nothing follows if they are not connected.
+    pub fn disconnect(&mut self, source: &Pad, sink: &Pad) -> Vec<Change> {
+        if self.by_sink.get(sink) != Some(source) {
+            return Vec::new();
+        }
+        self.unlink(sink);
+        let mut changes = vec![Change::Disconnected { source: source.clone(), sink: sink.clone() }];
+        self.refresh(sink, &mut BTreeSet::new(), &mut changes);
+        changes
+    }
+
+    /// What feeds this sink pad now.
+    pub fn source_of(&self, sink: &Pad) -> Option<&Pad> {
+        self.by_sink.get(sink)
+    }
+
+    /// Says that a terminal node began or stopped to produce a kind of media.
+    pub fn set_producing(&mut self, node: Node, media: MediaType, producing: bool) -> Vec<Change> {
+        let Some(state) = self.nodes.get_mut(&node) else { return Vec::new() };
+        let changed = if producing { state.producing.insert(media) } else { state.producing.remove(&media) };
+        let mut changes = Vec::new();
+        if changed {
+            self.refresh_out(&Pad::new(node, media, DEFAULT_PAD), &mut BTreeSet::new(), &mut changes);
+        }
+        changes
+    }
+
+    /// Whether media enters the pad.
+    pub fn is_flowing_in(&self, pad: &Pad) -> bool {
+        self.flowing_in.contains(pad)
+    }
+
+    /// Whether media leaves the pad.
+    pub fn is_flowing_out(&self, pad: &Pad) -> bool {
+        self.flowing_out.contains(pad)
+    }
+
+    /// Connections that end at the node: (source, sink), by kind of media.
+    pub fn connections_to(&self, node: Node) -> Vec<(Pad, Pad)> {
+        self.by_sink.iter().filter(|(sink, _)| sink.node == node).map(|(k, s)| (s.clone(), k.clone())).collect()
+    }
+
+    /// Connections that begin at the node: (source, sink), by kind of media.
+    pub fn connections_from(&self, node: Node) -> Vec<(Pad, Pad)> {
+        let sources = self.by_source.iter().filter(|(source, _)| source.node == node);
+        sources.flat_map(|(source, sinks)| sinks.iter().map(|sink| (source.clone(), sink.clone()))).collect()
+    }
+
+    /// All connections: (source, sink).
+    pub fn connections(&self) -> Vec<(Pad, Pad)> {
+        self.by_sink.iter().map(|(sink, source)| (source.clone(), sink.clone())).collect()
+    }
+
+    fn unlink(&mut self, sink: &Pad) -> Option<Pad> {
+        let source = self.by_sink.remove(sink)?;
+        if let Some(sinks) = self.by_source.get_mut(&source) {
+            sinks.retain(|s| s != sink);
+            if sinks.is_empty() {
+                self.by_source.remove(&source);
+            }
+        }
+        Some(source)
+    }
+
+    fn passes(&self, node: Node) -> bool {
+        self.nodes.get(&node).is_some_and(|n| n.passes)
+    }
+
+    /// The terminal node whose media arrives at a sink pad. A circle of pass-through nodes has none.
+    fn origin(&self, sink: &Pad) -> Option<Node> {
+        let mut at = self.by_sink.get(sink)?;
+        for _ in 0..=self.by_sink.len() {
+            if !self.passes(at.node) {
+                return self.nodes.contains_key(&at.node).then_some(at.node);
+            }
+            at = self.by_sink.get(at)?;
+        }
+        None
+    }
+
+    fn leaves(&self, pad: &Pad) -> bool {
+        match self.nodes.get(&pad.node) {
+            Some(node) if node.passes => self.flowing_in.contains(pad),
+            Some(node) => pad.name == DEFAULT_PAD && node.producing.contains(&pad.media),
+            None => false,
+        }
+    }
+
+    /// Works out anew what enters a sink pad, and everything behind it. `seen` ends the walk in circles.
+    fn refresh(&mut self, sink: &Pad, seen: &mut BTreeSet<Pad>, changes: &mut Vec<Change>) {
+        if !seen.insert(sink.clone()) {
+            return;
+        }
+        if !self.passes(sink.node) && sink.name == DEFAULT_PAD {
+            self.refresh_route(sink, changes);
+        }
+        let enters = self.by_sink.get(sink).is_some_and(|source| self.leaves(source));
+        let changed = if enters { self.flowing_in.insert(sink.clone()) } else { self.flowing_in.remove(sink) };
+        if changed {
+            changes.push(Change::FlowIn(sink.clone(), enters));
+        }
+        if self.passes(sink.node) {
+            self.refresh_out(&sink.of(sink.node), seen, changes);
+        }
+    }
+
+    fn refresh_out(&mut self, source: &Pad, seen: &mut BTreeSet<Pad>, changes: &mut Vec<Change>) {
+        let leaves = self.leaves(source);
+        let changed = if leaves { self.flowing_out.insert(source.clone()) } else { self.flowing_out.remove(source) };
+        if changed {
+            changes.push(Change::FlowOut(source.clone(), leaves));
+        }
+        for sink in self.by_source.get(source).cloned().unwrap_or_default() {
+            self.refresh(&sink, seen, changes);
+        }
+    }
+
+    fn refresh_route(&mut self, sink: &Pad, changes: &mut Vec<Change>) {
+        let source = self.origin(sink);
+        let key = (sink.node, sink.media);
+        let before = match source {
+            Some(source) => self.routes.insert(key, source),
+            None => self.routes.remove(&key),
+        };
+        if before != source {
+            changes.push(Change::Route { sink: sink.node, media: sink.media, source });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MediaType::{Audio, Video};
+
+    fn pad(node: Node, media: MediaType) -> Pad {
+        Pad::new(node, media, DEFAULT_PAD)
+    }
+
+    /// Terminal nodes 1 and 2, pass-through nodes 10 and 11.
+    fn graph() -> Graph {
+        let mut graph = Graph::default();
+        graph.add(1, false);
+        graph.add(2, false);
+        graph.add(10, true);
+        graph.add(11, true);
+        graph
+    }
+
+    fn routes(changes: &[Change]) -> Vec<(Node, Option<Node>)> {
+        let route = |c: &Change| match c {
+            Change::Route { sink, source, .. } => Some((*sink, *source)),
+            _ => None,
+        };
+        changes.iter().filter_map(route).collect()
+    }
+
+    #[test]
+    fn a_route_goes_through_nodes_that_pass_through() {
+        let mut g = graph();
+        assert!(routes(&g.connect(pad(1, Video), pad(10, Video))).is_empty());
+        g.connect(pad(10, Video), pad(11, Video));
+        assert_eq!(routes(&g.connect(pad(11, Video), pad(2, Video))), [(2, Some(1))]);
+        assert_eq!(routes(&g.disconnect(&pad(10, Video), &pad(11, Video))), [(2, None)]);
+        assert_eq!(routes(&g.connect(pad(10, Video), pad(11, Video))), [(2, Some(1))]);
+        assert_eq!(routes(&g.remove(10)), [(2, None)]);
+    }
+
+    #[test]
+    fn a_sink_has_one_source_and_kinds_of_media_are_apart() {
+        let mut g = graph();
+        g.connect(pad(1, Video), pad(2, Video));
+        g.connect(pad(1, Audio), pad(2, Audio));
+        let changes = g.connect(pad(2, Video), pad(2, Video));
+        assert!(matches!(&changes[0], Change::Disconnected { source, .. } if source.node == 1));
+        assert_eq!(routes(&changes), [(2, Some(2))], "an element can be its own source");
+        assert_eq!(g.connections_to(2).len(), 2);
+        assert_eq!(g.connections_from(1), [(pad(1, Audio), pad(2, Audio))]);
+    }
+
+    #[test]
+    fn connecting_the_same_pads_again_announces_both_and_routes_nothing_anew() {
+        let mut g = graph();
+        g.connect(pad(1, Video), pad(2, Video));
+        let again = g.connect(pad(1, Video), pad(2, Video));
+        assert!(matches!(again[..], [Change::Disconnected { .. }, Change::Connected { .. }]), "{again:?}");
+        assert_eq!(g.connections_from(1).len(), 1);
+    }
+
+    #[test]
+    fn flow_is_announced_along_the_way_and_taken_back() {
+        let mut g = graph();
+        g.connect(pad(1, Video), pad(10, Video));
+        g.connect(pad(10, Video), pad(2, Video));
+        let on = g.set_producing(1, Video, true);
+        assert_eq!(on, [
+            Change::FlowOut(pad(1, Video), true),
+            Change::FlowIn(pad(10, Video), true),
+            Change::FlowOut(pad(10, Video), true),
+            Change::FlowIn(pad(2, Video), true),
+        ]);
+        assert!(g.set_producing(1, Video, true).is_empty(), "nothing new");
+        let cut = g.disconnect(&pad(1, Video), &pad(10, Video));
+        assert!(cut.contains(&Change::FlowIn(pad(2, Video), false)), "{cut:?}");
+        assert!(g.is_flowing_out(&pad(1, Video)) && !g.is_flowing_in(&pad(2, Video)));
+    }
+
+    #[test]
+    fn a_circle_of_nodes_that_pass_through_ends() {
+        let mut g = graph();
+        g.connect(pad(10, Video), pad(11, Video));
+        g.connect(pad(11, Video), pad(10, Video));
+        let changes = g.connect(pad(11, Video), pad(2, Video));
+        assert!(routes(&changes).is_empty());
+        assert_eq!(routes(&g.connect(pad(1, Video), pad(10, Video))), [(2, Some(1))]);
+    }
+}

@@ -1,0 +1,294 @@
+//! `MediaElement`: what can be connected.
+
+use std::sync::Arc;
+
+use protocol::{Code, Error, Ref, Wire, params};
+use serde_json::Value;
+
+use super::{MediaPipeline, media_object, names};
+use crate::call::Call;
+use crate::class::Class;
+use crate::element::{Element, StatsMap};
+use crate::graph::{DEFAULT_PAD, Pad};
+use crate::object::unix_millis;
+use crate::objects::media_pipeline::Dot;
+use crate::types::{
+    AudioCaps, CONNECT_ORDER, ElementConnectionData, ElementStats, MediaLatencyStat, MediaType, StatsType, VideoCaps,
+};
+
+params! {
+    /// Parameters of `getSourceConnections` and `getSinkConnections`.
+    pub struct Connections {
+        /// Only connections of this kind.
+        media_type "mediaType": Option<MediaType>,
+        /// Only connections of the pad of this name.
+        description "description": Option<String>,
+    }
+
+    /// Parameters of `connect` and `disconnect`.
+    pub struct Connect {
+        /// The element that is to receive, or no longer.
+        sink "sink": Ref<names::MediaElement>,
+        /// What to connect. Default: audio, video and data.
+        media_type "mediaType": Option<MediaType>,
+        /// Pad of this element. Default: "default".
+        source_media_description "sourceMediaDescription": Option<String>,
+        /// Pad of the sink. Default: "default".
+        sink_media_description "sinkMediaDescription": Option<String>,
+    }
+
+    /// Parameters of `setAudioFormat`.
+    pub struct SetAudioFormat {
+        /// The format.
+        caps "caps": AudioCaps,
+    }
+
+    /// Parameters of `setVideoFormat`.
+    pub struct SetVideoFormat {
+        /// The format.
+        caps "caps": VideoCaps,
+    }
+
+    /// Parameters of `getStats`.
+    pub struct GetStats {
+        /// Only statistics of this kind of media.
+        media_type "mediaType": Option<MediaType>,
+    }
+
+    /// Parameters of `isMediaFlowingIn`.
+    pub struct FlowingIn {
+        /// AUDIO or VIDEO.
+        media_type "mediaType": MediaType,
+        /// The pad.
+        sink_media_description "sinkMediaDescription": String = "default",
+    }
+
+    /// Parameters of `isMediaFlowingOut`.
+    pub struct FlowingOut {
+        /// AUDIO or VIDEO.
+        media_type "mediaType": MediaType,
+        /// The pad.
+        source_media_description "sourceMediaDescription": String = "default",
+    }
+
+    /// Parameters of `isMediaTranscoding`.
+    pub struct Transcoding {
+        /// AUDIO or VIDEO.
+        media_type "mediaType": MediaType,
+        /// Name of the conversion.
+        bin_name "binName": String = "default",
+    }
+}
+
+/// The class, for an element of type `T`.
+pub fn class<T: Element>() -> Class<T> {
+    let class = Class::<T>::new("MediaElement", "core", "What can be connected: has sources and sinks for audio, video and data.")
+        .extends(media_object::class());
+    flow(formats(connections(class)))
+        .event::<crate::events::ElementConnected>()
+        .event::<crate::events::ElementDisconnected>()
+        .event::<crate::events::MediaFlowOutStateChanged>()
+        .event::<crate::events::MediaFlowInStateChanged>()
+        .event::<crate::events::MediaTranscodingStateChanged>()
+}
+
+fn connections<T: Element>(class: Class<T>) -> Class<T> {
+    class
+        .method("getSourceConnections", "Connections by which this element receives.", |this, _, p: Connections| {
+            let all = pipeline(&**this)?.connections_to(this.element().node);
+            let of_pad = |(_, _, _, sink): &(_, _, _, Pad)| p.description.as_ref().is_none_or(|d| *d == sink.name);
+            Ok(all.into_iter().filter(of_pad).map(connection_data).filter(of_kind(p.media_type)).collect::<Vec<_>>())
+        })
+        .method("getSinkConnections", "Connections by which this element sends.", |this, _, p: Connections| {
+            let all = pipeline(&**this)?.connections_from(this.element().node);
+            let of_pad = |(_, source, _, _): &(_, Pad, _, _)| p.description.as_ref().is_none_or(|d| *d == source.name);
+            Ok(all.into_iter().filter(of_pad).map(connection_data).filter(of_kind(p.media_type)).collect::<Vec<_>>())
+        })
+        .method(
+            "connect",
+            "Makes the sink receive what this element sends. A sink receives each kind of media from one source: an older \
+             connection ends. Error 40004 if they are in different pipelines or have no codec in common.",
+            |this, call, p: Connect| {
+                let ends = ends(this, call, &p)?;
+                pipeline(&**this)?.connect(&ends.source, &ends.sink, &ends.media, &ends.source_pad, &ends.sink_pad)
+            },
+        )
+        .method("disconnect", "Ends a connection. Nothing happens if there is none.", |this, call, p: Connect| {
+            let ends = ends(this, call, &p)?;
+            pipeline(&**this)?.disconnect(&ends.source, &ends.sink, &ends.media, &ends.source_pad, &ends.sink_pad);
+            Ok(())
+        })
+}
+
+fn formats<T: Element>(class: Class<T>) -> Class<T> {
+    class
+        .settable(
+            "encoderBitrate",
+            "Bitrate encoders of this element start with, bits a second. Default: 300000.",
+            |this| this.element().settings().bitrates.target,
+            |this, value: i32| {
+                this.element().change_settings(|s| s.bitrates.target = value);
+                Ok(())
+            },
+        )
+        .settable(
+            "minEncoderBitrate",
+            "Bitrate encoders of this element do not go below, bits a second. Default: 0.",
+            |this| this.element().settings().bitrates.min,
+            |this, value: i32| {
+                this.element().change_settings(|s| s.bitrates.min = value);
+                Ok(())
+            },
+        )
+        .settable(
+            "maxEncoderBitrate",
+            "Bitrate encoders of this element do not go above, bits a second. Default: 2147483647.",
+            |this| this.element().settings().bitrates.max,
+            |this, value: i32| {
+                this.element().change_settings(|s| s.bitrates.max = value);
+                Ok(())
+            },
+        )
+        .method("setAudioFormat", "Format that audio is to leave this element in.", |this, _, p: SetAudioFormat| {
+            this.element().change_settings(|s| s.audio_format = Some(p.caps));
+            Ok(())
+        })
+        .method("setVideoFormat", "Format that video is to leave this element in.", |this, _, p: SetVideoFormat| {
+            this.element().change_settings(|s| s.video_format = Some(p.caps));
+            Ok(())
+        })
+        .method("dumpGstreamerDot", "Writes the element's graph into the server's log.", |this, _, p: Dot| {
+            let dot = pipeline(&**this)?.dot(Some(this.element().node), p.details);
+            tracing::info!(element = this.core().id(), dot, "graph");
+            Ok(())
+        })
+        .method("getGstreamerDot", "The element and its neighbours in DOT format (Graphviz).", |this, _, p: Dot| {
+            Ok(pipeline(&**this)?.dot(Some(this.element().node), p.details))
+        })
+}
+
+fn flow<T: Element>(class: Class<T>) -> Class<T> {
+    class
+        .async_method(
+            "getStats",
+            "Statistics by id. Latencies are there when `latencyStats` of the pipeline is on.",
+            |this: Arc<T>, _, p: GetStats| async move { get_stats(&*this, p.media_type).await },
+        )
+        .method("isMediaFlowingIn", "Whether media enters the element from the graph.", |this, _, p: FlowingIn| {
+            let media = audio_or_video(p.media_type, "MediaFlowingIn")?;
+            let pad = Pad::new(this.element().node, media, &p.sink_media_description);
+            Ok(pipeline(&**this)?.is_flowing_in(&pad))
+        })
+        .method("isMediaFlowingOut", "Whether media leaves the element into the graph.", |this, _, p: FlowingOut| {
+            let media = audio_or_video(p.media_type, "MediaFlowingOut")?;
+            let pad = Pad::new(this.element().node, media, &p.source_media_description);
+            Ok(pipeline(&**this)?.is_flowing_out(&pad))
+        })
+        .method(
+            "isMediaTranscoding",
+            "Whether media that leaves the element is decoded and encoded again. Always false: endpoints with no codec \
+             in common are not connected.",
+            |_, _, p: Transcoding| {
+                audio_or_video(p.media_type, "MediaTranscoding")?;
+                Ok(false)
+            },
+        )
+}
+
+struct Ends {
+    source: Arc<dyn Element>,
+    sink: Arc<dyn Element>,
+    media: Vec<MediaType>,
+    source_pad: String,
+    sink_pad: String,
+}
+
+fn ends<T: Element>(this: &Arc<T>, call: &Call, p: &Connect) -> Result<Ends, Error> {
+    let pad = |name: &Option<String>| name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| DEFAULT_PAD.to_owned());
+    Ok(Ends {
+        source: this.clone(),
+        sink: call.element(&p.sink)?,
+        media: p.media_type.map_or_else(|| CONNECT_ORDER.to_vec(), |m| vec![m]),
+        source_pad: pad(&p.source_media_description),
+        sink_pad: pad(&p.sink_media_description),
+    })
+}
+
+fn pipeline(element: &dyn Element) -> Result<Arc<MediaPipeline>, Error> {
+    element.core().pipeline().ok_or_else(|| Error::object_not_found(element.core().id()))
+}
+
+fn of_kind(media: Option<MediaType>) -> impl Fn(&ElementConnectionData) -> bool {
+    move |data| media.is_none_or(|m| m == data.media_type)
+}
+
+fn connection_data(edge: (Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)) -> ElementConnectionData {
+    let (source, source_pad, sink, sink_pad) = edge;
+    ElementConnectionData {
+        source: Ref::new(source.core().id()),
+        sink: Ref::new(sink.core().id()),
+        media_type: source_pad.media,
+        source_description: source_pad.name,
+        sink_description: sink_pad.name,
+    }
+}
+
+fn audio_or_video(media: MediaType, what: &str) -> Result<MediaType, Error> {
+    match media {
+        MediaType::Data => {
+            Err(Error::new(Code::IllegalParam, format!("Media type DATA is not supported for {what}")))
+        }
+        media => Ok(media),
+    }
+}
+
+/// `None` on the wire: nothing is measured.
+async fn get_stats(element: &dyn Element, media: Option<MediaType>) -> Result<Option<StatsMapWire>, Error> {
+    let mut stats = element.stats(media).await;
+    if pipeline(element)?.latency_stats() {
+        let id = element.core().id().to_owned();
+        let mut own = element_stats(element, media).encode().unwrap_or_default();
+        if element.is_endpoint()
+            && let Some(map) = own.as_object_mut()
+        {
+            map.insert("__type__".into(), "EndpointStats".into());
+            map.insert("type".into(), StatsType::Endpoint.as_str().into());
+            map.insert("E2ELatency".into(), Value::Array(Vec::new()));
+        }
+        stats.insert(id, own);
+    }
+    Ok((!stats.is_empty()).then_some(StatsMapWire(stats)))
+}
+
+fn element_stats(element: &dyn Element, media: Option<MediaType>) -> ElementStats {
+    // Packets are passed on in the receiving thread's same turn, so a routed element adds no latency to speak of.
+    let latency = |m: &MediaType| MediaLatencyStat {
+        name: format!("sink_{}_default", m.lower()),
+        media_type: *m,
+        avg: 0.0,
+    };
+    let kinds = [MediaType::Audio, MediaType::Video];
+    let measured = if element.is_endpoint() { &kinds[..0] } else { &kinds[..] };
+    ElementStats {
+        id: element.core().id().to_owned(),
+        stats_type: StatsType::Element,
+        timestamp_millis: unix_millis() as i64,
+        input_latency: measured.iter().filter(|m| media.is_none_or(|k| k == **m)).map(latency).collect(),
+    }
+}
+
+/// Statistics on the wire: `Stats<>`.
+pub struct StatsMapWire(pub StatsMap);
+
+impl Wire for StatsMapWire {
+    fn ty() -> protocol::Type {
+        protocol::Type::Map(Box::new(crate::types::Stats::ty()))
+    }
+    fn decode(_: Option<&Value>, place: protocol::wire::Place<'_>) -> Result<Self, Error> {
+        // Statistics are only ever answered.
+        Err(place.wrong("object"))
+    }
+    fn encode(&self) -> Option<Value> {
+        Some(Value::Object(self.0.iter().map(|(k, v)| (k.clone(), v.clone())).collect()))
+    }
+}

@@ -1,0 +1,32 @@
+//! The classes of module `core`, one a file. Abstract ones are functions generic over the class that inherits them.
+
+pub mod media_element;
+pub mod media_object;
+pub mod media_pipeline;
+mod pass_through;
+mod server_manager;
+
+use crate::registry::Registry;
+
+pub use media_pipeline::MediaPipeline;
+pub use pass_through::PassThrough;
+pub use server_manager::ServerManager;
+
+/// Markers for references.
+pub mod names {
+    protocol::class_names! {
+        /// Any object.
+        MediaObject,
+        /// Any element.
+        MediaElement,
+        /// A pipeline.
+        MediaPipeline,
+    }
+}
+
+/// Registers the classes of module `core`.
+pub(crate) fn register(registry: &mut Registry) {
+    registry.class(server_manager::class());
+    registry.class(media_pipeline::class());
+    registry.class(pass_through::class());
+}
