@@ -1,5 +1,183 @@
-//! The daemon.
+//! `kms`: a media server that speaks the Kurento Protocol.
 
 mod config;
+mod edge;
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use config::{Config, LogFormat};
+use kms_core::{Registry, Server, Settings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+const HELP: &str = "\
+kms, a media server that speaks the Kurento Protocol
+
+Usage: kms [--config FILE] [--listen ADDR:PORT]
+       kms [--config FILE] config     print the configuration in force, with each key explained
+       kms describe [--json]          print the API reference, or the description it is made from
+
+Options:
+  --config FILE        configuration file (TOML); without one, defaults and environment variables KMS_*
+  --listen ADDR:PORT   address of the websocket, default 127.0.0.1:8888
+  -h, --help           this text
+  -V, --version        the version
+
+Application servers connect to ws://ADDR:PORT/kurento. SIGTERM and Ctrl-C end the server in an orderly way.
+";
+
+/// What the command line asks for.
+enum Command {
+    Serve,
+    PrintConfig,
+    Describe { json: bool },
+    Help,
+    Version,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("kms: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let (command, config) = read_command_line()?;
+    match command {
+        Command::Help => print!("{HELP}"),
+        Command::Version => println!("kms {}", env!("CARGO_PKG_VERSION")),
+        Command::PrintConfig => print!("{}", config.to_documented_toml()),
+        Command::Describe { json } => {
+            let (registry, _engine) = registry(&config)?;
+            let api = registry.api();
+            match json {
+                true => println!("{:#}", api.to_json()),
+                false => print!("{}", protocol::reference::markdown(&api)),
+            }
+        }
+        Command::Serve => {
+            start_logging(&config);
+            for name in config::unknown_variables(config::process_environment()) {
+                tracing::warn!(name, "environment variable names no configuration key and is ignored");
+            }
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.map_err(|e| format!("the async runtime can't start: {e}"))?.block_on(serve(config))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_command_line() -> Result<(Command, Config), String> {
+    let (mut command, mut file, mut listen) = (Command::Serve, None, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = |what: &str| arguments.next().ok_or(format!("{argument} needs {what}; see kms --help"));
+        match argument.as_str() {
+            "--config" => file = Some(PathBuf::from(value("a file")?)),
+            "--listen" => {
+                let text = value("ADDR:PORT")?;
+                let address = text.parse().map_err(|_| format!("--listen {text}: should be ADDR:PORT, such as 0.0.0.0:8888"));
+                listen = Some(address?);
+            }
+            "config" => command = Command::PrintConfig,
+            "describe" => command = Command::Describe { json: false },
+            "--json" if matches!(command, Command::Describe { .. }) => command = Command::Describe { json: true },
+            "-h" | "--help" => command = Command::Help,
+            "-V" | "--version" => command = Command::Version,
+            other => return Err(format!("unknown argument {other}; see kms --help")),
+        }
+    }
+    if matches!(command, Command::Help | Command::Version) {
+        return Ok((command, Config::default()));
+    }
+    let mut config = Config::load(file.as_deref(), config::process_environment()).map_err(|e| e.to_string())?;
+    if let Some(listen) = listen {
+        config.server.listen = listen;
+    }
+    Ok((command, config))
+}
+
+fn start_logging(config: &Config) {
+    let filter = EnvFilter::new(config.log.level.as_str());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// The classes of this server, and the engine that carries WebRTC media.
+fn registry(config: &Config) -> Result<(Registry, kms_elements::webrtc::engine::Engine), String> {
+    let engine = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
+    let engine = engine.map_err(|e| format!("the WebRTC engine can't start: {e}"))?;
+    let webrtc = kms_elements::webrtc::Defaults {
+        gather: config.webrtc.gather_settings(),
+        mtu: config.webrtc.mtu,
+        pem_rsa: config.webrtc.pem_certificate_rsa.clone(),
+        pem_ecdsa: config.webrtc.pem_certificate_ecdsa.clone(),
+    };
+    let mut registry = Registry::new();
+    kms_elements::register(&mut registry, &engine, webrtc).map_err(|e| e.to_string())?;
+    kms_filters::register(&mut registry);
+    Ok((registry, engine))
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let (registry, engine) = registry(&config)?;
+    let settings = Settings {
+        request_cache: Duration::from_secs(config.session.request_cache_s),
+        metadata: String::new(),
+        build_time: env!("KMS_BUILD_TIME").to_owned(),
+    };
+    let server = Server::new(registry, settings);
+    let listener = TcpListener::bind(config.server.listen).await.map_err(|e| {
+        format!("can't listen on {}: {e}. Is another server running there? Choose another with --listen", config.server.listen)
+    })?;
+    let (end, ending) = watch::channel(false);
+    let router = edge::router(server.clone(), &config, ending.clone());
+    tokio::spawn(collect(server.clone(), Duration::from_secs(config.session.garbage_collector_period_s)));
+    tracing::info!("listening on ws://{}{}", config.server.listen, config.server.path.as_str());
+
+    let mut serving = ending.clone();
+    let http = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = serving.wait_for(|ending| *ending).await;
+    });
+    let http = tokio::spawn(http.into_future());
+    let signal = wait_for_signal().await?;
+    tracing::info!(signal, "ending: no new objects, releasing all there are");
+    server.shut_down();
+    let _ = end.send(true);
+    // Clients are told and get a moment to close; those that don't answer don't delay the end.
+    let _ = tokio::time::timeout(Duration::from_secs(3), http).await;
+    let stopped = tokio::task::spawn_blocking(move || engine.stop()).await;
+    stopped.map_err(|e| format!("the WebRTC engine did not stop: {e}"))?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Ends sessions of clients that went away.
+async fn collect(server: Server, period: Duration) {
+    let mut sweep = tokio::time::interval(period);
+    sweep.tick().await;
+    loop {
+        sweep.tick().await;
+        server.collect(Instant::now());
+    }
+}
+
+async fn wait_for_signal() -> Result<&'static str, String> {
+    let listen = |kind| signal(kind).map_err(|e| format!("signals can't be listened for: {e}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -168,6 +168,11 @@ impl Graph {
         sources.flat_map(|(source, sinks)| sinks.iter().map(|sink| (source.clone(), sink.clone()))).collect()
     }
 
+    /// The terminal nodes that a terminal node feeds, each once.
+    pub fn sinks_of(&self, source: Node) -> BTreeSet<Node> {
+        self.routes.iter().filter(|(_, from)| **from == source).map(|((sink, _), _)| *sink).collect()
+    }
+
     /// All connections: (source, sink).
     pub fn connections(&self) -> Vec<(Pad, Pad)> {
         self.by_sink.iter().map(|(sink, source)| (source.clone(), sink.clone())).collect()

@@ -10,7 +10,7 @@ use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::media_object;
 use crate::class::Class;
-use crate::element::Element;
+use crate::element::{Element, ElementCore};
 use crate::events::{
     ElementConnected, ElementDisconnected, MediaFlowInStateChanged, MediaFlowOutStateChanged,
     MediaTranscodingStateChanged,
@@ -163,6 +163,12 @@ impl MediaPipeline {
     pub fn connections_from(&self, node: Node) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
         let elements = lock(&self.elements);
         with_elements(&elements, elements.graph.connections_from(node))
+    }
+
+    /// The terminal elements that an element feeds, directly or through others.
+    pub fn fed_from(&self, element: &ElementCore) -> Vec<Arc<dyn Element>> {
+        let elements = lock(&self.elements);
+        elements.graph.sinks_of(element.node).into_iter().filter_map(|node| elements.get(node)).collect()
     }
 
     /// Whether media enters a pad.

@@ -1,3 +1,31 @@
 //! WebRTC: the endpoint class and the transport engine beneath it.
 
 pub mod api;
+mod bases;
+mod certificate;
+mod class;
+mod endpoint;
+pub mod engine;
+pub mod ice;
+pub mod sdp;
+mod statistics;
+pub mod types;
+
+use std::path::PathBuf;
+
+pub use certificate::CertificateError;
+pub use class::class;
+pub use endpoint::WebRtcEndpoint;
+
+/// What new endpoints start with.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// What candidates to gather.
+    pub gather: api::GatherSettings,
+    /// Largest UDP payload, bytes.
+    pub mtu: usize,
+    /// File with certificate and RSA key, PEM. `None`: made at start.
+    pub pem_rsa: Option<PathBuf>,
+    /// File with certificate and ECDSA key, PEM. `None`: made at start.
+    pub pem_ecdsa: Option<PathBuf>,
+}

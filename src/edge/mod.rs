@@ -1,0 +1,148 @@
+//! The daemon's edge: the websocket that application servers connect to, and the HTTP routes beside it.
+
+mod outbox;
+mod rpc;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream::{SplitSink, StreamExt};
+use futures_util::{FutureExt, SinkExt};
+use kms_core::Server;
+use tokio::sync::watch;
+
+use outbox::{Bounds, Outbox};
+use rpc::{Peer, Rpc};
+
+use crate::config::Config;
+
+/// How long a client may take to accept one message before its connection is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Close codes of RFC 6455, section 7.4.1, and of its registry.
+const GOING_AWAY: u16 = 1001;
+const TOO_BIG: u16 = 1009;
+const TRY_AGAIN_LATER: u16 = 1013;
+
+struct Edge {
+    rpc: Rpc,
+    bounds: Bounds,
+    max_message: usize,
+    max_connections: usize,
+    connections: AtomicUsize,
+    /// Turns true when the daemon is told to end.
+    ending: watch::Receiver<bool>,
+}
+
+/// The routes.
+pub(crate) fn router(server: Server, config: &Config, ending: watch::Receiver<bool>) -> Router {
+    let edge = Arc::new(Edge {
+        rpc: Rpc::new(server),
+        bounds: Bounds { messages: config.server.event_queue_messages, bytes: config.server.event_queue_bytes },
+        max_message: config.server.max_message_bytes,
+        max_connections: config.server.max_connections,
+        connections: AtomicUsize::new(0),
+        ending,
+    });
+    Router::new()
+        .route(config.server.path.as_str(), get(upgrade))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .with_state(edge)
+}
+
+/// Counts a connection while it is open.
+struct Counted(Arc<Edge>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn upgrade(State(edge): State<Arc<Edge>>, upgrade: WebSocketUpgrade) -> Response {
+    if edge.connections.fetch_add(1, Ordering::AcqRel) >= edge.max_connections {
+        edge.connections.fetch_sub(1, Ordering::AcqRel);
+        let message = format!("{} connections are open, and max_connections allows no more\n", edge.max_connections);
+        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    }
+    let counted = Counted(edge.clone());
+    upgrade
+        .max_message_size(edge.max_message)
+        .max_frame_size(edge.max_message)
+        .on_upgrade(move |socket| async move {
+            let _counted = counted;
+            serve(edge, socket).await;
+        })
+}
+
+/// Serves a connection: requests one after the other, answers and events through its bounded queue.
+async fn serve(edge: Arc<Edge>, socket: WebSocket) {
+    let (sender, mut receiver) = socket.split();
+    let outbox = Arc::new(Outbox::new(edge.bounds));
+    let (close, closing) = watch::channel(None);
+    let writer = tokio::spawn(write(sender, outbox.clone(), closing));
+    let mut peer = Peer { session: None, outbox: outbox.clone() };
+    let mut ending = edge.ending.clone();
+    let reason = loop {
+        let message = tokio::select! {
+            message = receiver.next() => message,
+            () = outbox.overflow() => break None,
+            _ = ending.wait_for(|ending| *ending) => break Some((GOING_AWAY, "The server is shutting down")),
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => edge.rpc.handle(&mut peer, &text).await,
+            // Some clients send their JSON in binary frames.
+            Some(Ok(Message::Binary(bytes))) => match std::str::from_utf8(&bytes) {
+                Ok(text) => edge.rpc.handle(&mut peer, text).await,
+                Err(_) => edge.rpc.handle(&mut peer, "").await,
+            },
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => break None,
+            Some(Err(error)) => break too_big(&error).then_some((TOO_BIG, "The message is larger than max_message_bytes")),
+        }
+    };
+    if outbox.overflowed() {
+        let session = peer.session.as_deref().unwrap_or("none");
+        tracing::warn!(session, bounds = ?edge.bounds, "a client reads too slowly and is cut off");
+    }
+    let _ = close.send(Some(reason));
+    let _ = writer.await;
+}
+
+fn too_big(error: &axum::Error) -> bool {
+    error.to_string().contains("too long") || error.to_string().contains("Space limit")
+}
+
+type Closing = watch::Receiver<Option<Option<(u16, &'static str)>>>;
+
+/// Sends what the queue holds, until the connection is to be closed, breaks, or turns out to be too slow.
+async fn write(mut sender: SplitSink<WebSocket, Message>, outbox: Arc<Outbox>, mut closing: Closing) {
+    loop {
+        let text = tokio::select! {
+            biased;
+            text = outbox.next() => text,
+            _ = closing.wait_for(Option::is_some) => break,
+        };
+        let Some(text) = text else { return cut_off(sender).await };
+        let send = tokio::time::timeout(WRITE_TIMEOUT, sender.send(Message::Text(text.into())));
+        tokio::select! {
+            sent = send => if !matches!(sent, Ok(Ok(()))) { return },
+            () = outbox.overflow() => return cut_off(sender).await,
+        }
+    }
+    let frame = closing.borrow().flatten().map(|(code, reason)| CloseFrame { code, reason: reason.into() });
+    let _ = tokio::time::timeout(Duration::from_secs(1), sender.send(Message::Close(frame))).await;
+}
+
+/// Tells a slow client why, if it can still be told at once.
+async fn cut_off(mut sender: SplitSink<WebSocket, Message>) {
+    let frame = CloseFrame { code: TRY_AGAIN_LATER, reason: "Answers and events are not read fast enough".into() };
+    let _ = sender.send(Message::Close(Some(frame))).now_or_never();
+}
