@@ -66,10 +66,15 @@ fn run() -> Result<(), String> {
         Command::Serve => {
             start_logging(&config);
             for name in config::unknown_variables(config::process_environment()) {
-                tracing::warn!(name, "environment variable names no configuration key and is ignored");
+                tracing::warn!(
+                    name,
+                    "environment variable names no configuration key and is ignored"
+                );
             }
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.map_err(|e| format!("the async runtime can't start: {e}"))?.block_on(serve(config))?;
+            runtime
+                .map_err(|e| format!("the async runtime can't start: {e}"))?
+                .block_on(serve(config))?;
         }
     }
     Ok(())
@@ -79,17 +84,25 @@ fn read_command_line() -> Result<(Command, Config), String> {
     let (mut command, mut file, mut listen) = (Command::Serve, None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = |what: &str| arguments.next().ok_or(format!("{argument} needs {what}; see kms --help"));
+        let mut value = |what: &str| {
+            arguments
+                .next()
+                .ok_or(format!("{argument} needs {what}; see kms --help"))
+        };
         match argument.as_str() {
             "--config" => file = Some(PathBuf::from(value("a file")?)),
             "--listen" => {
                 let text = value("ADDR:PORT")?;
-                let address = text.parse().map_err(|_| format!("--listen {text}: should be ADDR:PORT, such as 0.0.0.0:8888"));
+                let address = text
+                    .parse()
+                    .map_err(|_| format!("--listen {text}: should be ADDR:PORT, such as 0.0.0.0:8888"));
                 listen = Some(address?);
             }
             "config" => command = Command::PrintConfig,
             "describe" => command = Command::Describe { json: false },
-            "--json" if matches!(command, Command::Describe { .. }) => command = Command::Describe { json: true },
+            "--json" if matches!(command, Command::Describe { .. }) => {
+                command = Command::Describe { json: true }
+            }
             "-h" | "--help" => command = Command::Help,
             "-V" | "--version" => command = Command::Version,
             other => return Err(format!("unknown argument {other}; see kms --help")),
@@ -98,7 +111,8 @@ fn read_command_line() -> Result<(Command, Config), String> {
     if matches!(command, Command::Help | Command::Version) {
         return Ok((command, Config::default()));
     }
-    let mut config = Config::load(file.as_deref(), config::process_environment()).map_err(|e| e.to_string())?;
+    let mut config =
+        Config::load(file.as_deref(), config::process_environment()).map_err(|e| e.to_string())?;
     if let Some(listen) = listen {
         config.server.listen = listen;
     }
@@ -107,7 +121,9 @@ fn read_command_line() -> Result<(Command, Config), String> {
 
 fn start_logging(config: &Config) {
     let filter = EnvFilter::new(config.log.level.as_str());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
@@ -139,12 +155,22 @@ async fn serve(config: Config) -> Result<(), String> {
     };
     let server = Server::new(registry, settings);
     let listener = TcpListener::bind(config.server.listen).await.map_err(|e| {
-        format!("can't listen on {}: {e}. Is another server running there? Choose another with --listen", config.server.listen)
+        format!(
+            "can't listen on {}: {e}. Is another server running there? Choose another with --listen",
+            config.server.listen
+        )
     })?;
     let (end, ending) = watch::channel(false);
     let router = edge::router(server.clone(), &config, ending.clone());
-    tokio::spawn(collect(server.clone(), Duration::from_secs(config.session.garbage_collector_period_s)));
-    tracing::info!("listening on ws://{}{}", config.server.listen, config.server.path.as_str());
+    tokio::spawn(collect(
+        server.clone(),
+        Duration::from_secs(config.session.garbage_collector_period_s),
+    ));
+    tracing::info!(
+        "listening on ws://{}{}",
+        config.server.listen,
+        config.server.path.as_str()
+    );
 
     let mut serving = ending.clone();
     let http = axum::serve(listener, router).with_graceful_shutdown(async move {

@@ -22,7 +22,10 @@ impl Call {
     pub fn object<T: Object, C: ClassName>(&self, reference: &Ref<C>) -> Result<Arc<T>, Error> {
         let object = self.server.object(&reference.id)?;
         let found = object.core().qualified_type().to_owned();
-        object.into_any().downcast::<T>().map_err(|_| wrong_class::<C>(&reference.id, &found, Code::IllegalParam))
+        object
+            .into_any()
+            .downcast::<T>()
+            .map_err(|_| wrong_class::<C>(&reference.id, &found, Code::IllegalParam))
     }
 
     /// The object a constructor's parameter refers to. Unknown: 40101; of another class: -32603, as Kurento answers.
@@ -37,11 +40,19 @@ impl Call {
     pub fn element<C: ClassName>(&self, reference: &Ref<C>) -> Result<Arc<dyn Element>, Error> {
         let object = self.server.object(&reference.id)?;
         let found = object.core().qualified_type().to_owned();
-        object.into_element().ok_or_else(|| wrong_class::<C>(&reference.id, &found, Code::IllegalParam))
+        object
+            .into_element()
+            .ok_or_else(|| wrong_class::<C>(&reference.id, &found, Code::IllegalParam))
     }
 }
 
 fn wrong_class<C: ClassName>(id: &str, found: &str, code: Code) -> Error {
     let expected = C::NAME;
-    Error::new(code, format!("A {expected} is needed here, but '{}' is a {found}", protocol::error::clip(id)))
+    Error::new(
+        code,
+        format!(
+            "A {expected} is needed here, but '{}' is a {found}",
+            protocol::error::clip(id)
+        ),
+    )
 }

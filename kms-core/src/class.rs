@@ -85,9 +85,17 @@ impl<T: Object> Class<T> {
             methods: Vec::new(),
             events: Vec::new(),
         };
-        let entry =
-            ClassEntry { def, ancestors: Vec::new(), methods: HashMap::new(), events: HashMap::new(), create: None };
-        Class { entry, concrete: std::marker::PhantomData }
+        let entry = ClassEntry {
+            def,
+            ancestors: Vec::new(),
+            methods: HashMap::new(),
+            events: HashMap::new(),
+            create: None,
+        };
+        Class {
+            entry,
+            concrete: std::marker::PhantomData,
+        }
     }
 
     /// Inherits everything `parent` has. Call it first: what follows overrides what was inherited.
@@ -107,8 +115,9 @@ impl<T: Object> Class<T> {
         create: impl Fn(&Call, P) -> Result<Arc<T>, Error> + Send + Sync + 'static,
     ) -> Self {
         self.entry.def.constructor = Some(P::fields());
-        self.entry.create =
-            Some(Arc::new(move |call, raw| Ok(create(&call, P::decode(raw)?)? as Arc<dyn Object>)));
+        self.entry.create = Some(Arc::new(move |call, raw| {
+            Ok(create(&call, P::decode(raw)?)? as Arc<dyn Object>)
+        }));
         self
     }
 
@@ -121,7 +130,11 @@ impl<T: Object> Class<T> {
     ) -> Self {
         self.describe_method::<P, R>(name, doc);
         self.install(name, move |this, call, raw| {
-            Reply::Now(P::decode(raw).and_then(|p| run(&this, &call, p)).map(|r| r.encode().unwrap_or_default()))
+            Reply::Now(
+                P::decode(raw)
+                    .and_then(|p| run(&this, &call, p))
+                    .map(|r| r.encode().unwrap_or_default()),
+            )
         });
         self
     }
@@ -143,7 +156,9 @@ impl<T: Object> Class<T> {
             Err(e) => Reply::Now(Err(e)),
             Ok(p) => {
                 let future = run(this, call, p);
-                Reply::Later(Box::pin(async move { Ok(future.await?.encode().unwrap_or_default()) }))
+                Reply::Later(Box::pin(
+                    async move { Ok(future.await?.encode().unwrap_or_default()) },
+                ))
             }
         });
         self
@@ -188,7 +203,13 @@ impl<T: Object> Class<T> {
     ) -> Self {
         let mut class = self.getter(name, doc, Access::ReadWrite, get);
         class.install(accessor("set", name), move |this, _, raw| {
-            let value = R::decode(raw.and_then(|r| r.get(name)), Place { name, kind: "parameter" });
+            let value = R::decode(
+                raw.and_then(|r| r.get(name)),
+                Place {
+                    name,
+                    kind: "parameter",
+                },
+            );
             Reply::Now(value.and_then(|v| set(&this, v)).map(|()| Value::Null))
         });
         class
@@ -213,13 +234,25 @@ impl<T: Object> Class<T> {
         access: Access,
         get: impl Fn(&Arc<T>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.entry.def.properties.push(PropertyDef { name, doc: doc.into(), ty: R::ty(), access });
-        self.install(accessor("get", name), move |this, _, _| Reply::Now(Ok(get(&this).encode().unwrap_or_default())));
+        self.entry.def.properties.push(PropertyDef {
+            name,
+            doc: doc.into(),
+            ty: R::ty(),
+            access,
+        });
+        self.install(accessor("get", name), move |this, _, _| {
+            Reply::Now(Ok(get(&this).encode().unwrap_or_default()))
+        });
         self
     }
 
     fn describe_method<P: Params, R: Wire>(&mut self, name: &'static str, doc: &str) {
-        let def = MethodDef { name, doc: doc.into(), params: P::fields(), returns: R::ty() };
+        let def = MethodDef {
+            name,
+            doc: doc.into(),
+            params: P::fields(),
+            returns: R::ty(),
+        };
         self.entry.def.methods.push(def);
     }
 
@@ -231,7 +264,10 @@ impl<T: Object> Class<T> {
         let run: MethodFn = Arc::new(move |object, call, raw| match object.into_any().downcast::<T>() {
             Ok(this) => run(this, call, raw),
             // The registry pairs every object with its own class; anything else is a bug here, not the client's.
-            Err(_) => Reply::Now(Err(Error::new(Code::Unexpected, format!("{name}: object of another class")))),
+            Err(_) => Reply::Now(Err(Error::new(
+                Code::Unexpected,
+                format!("{name}: object of another class"),
+            ))),
         });
         self.entry.methods.insert(name, Method { run, waits: false });
     }
@@ -240,7 +276,10 @@ impl<T: Object> Class<T> {
 /// The operation that reads or sets a property: "getMtu", "setMtu". Called once a class at start-up.
 fn accessor(verb: &str, property: &str) -> &'static str {
     let mut chars = property.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let first = chars
+        .next()
+        .map(|c| c.to_uppercase().to_string())
+        .unwrap_or_default();
     Box::leak(format!("{verb}{first}{}", chars.as_str()).into_boxed_str())
 }
 

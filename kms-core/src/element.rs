@@ -73,8 +73,16 @@ pub struct ElementSettings {
 
 impl Default for ElementSettings {
     fn default() -> Self {
-        let bitrates = EncoderBitrates { target: 300_000, min: 0, max: i32::MAX };
-        ElementSettings { bitrates, audio_format: None, video_format: None }
+        let bitrates = EncoderBitrates {
+            target: 300_000,
+            min: 0,
+            max: i32::MAX,
+        };
+        ElementSettings {
+            bitrates,
+            audio_format: None,
+            video_format: None,
+        }
     }
 }
 
@@ -90,10 +98,19 @@ pub struct ElementCore {
 
 impl ElementCore {
     /// A new element of `pipeline`, child of `parent` (the pipeline itself, or a hub).
-    pub fn new(pipeline: &Arc<MediaPipeline>, parent: &ObjectCore, qualified_type: &str) -> Option<ElementCore> {
+    pub fn new(
+        pipeline: &Arc<MediaPipeline>,
+        parent: &ObjectCore,
+        qualified_type: &str,
+    ) -> Option<ElementCore> {
         let server = parent.server()?;
-        let object = ObjectCore::new(&server, qualified_type, Some(parent)).in_pipeline(Arc::downgrade(pipeline));
-        Some(ElementCore { object, node: server.next_node(), settings: Mutex::new(ElementSettings::default()) })
+        let object =
+            ObjectCore::new(&server, qualified_type, Some(parent)).in_pipeline(Arc::downgrade(pipeline));
+        Some(ElementCore {
+            object,
+            node: server.next_node(),
+            settings: Mutex::new(ElementSettings::default()),
+        })
     }
 
     /// What the user set.

@@ -107,7 +107,13 @@ event! { "kurento"
 
 /// The two abstract events that others extend.
 pub fn base_events() -> [EventDef; 2] {
-    let field = |name, doc: &str, ty| protocol::Field { name, doc: doc.into(), ty, optional: false, default: None };
+    let field = |name, doc: &str, ty| protocol::Field {
+        name,
+        doc: doc.into(),
+        ty,
+        optional: false,
+        default: None,
+    };
     [
         EventDef {
             name: "RaiseBase",
@@ -115,9 +121,21 @@ pub fn base_events() -> [EventDef; 2] {
             doc: "What every event has.".into(),
             parent: None,
             fields: vec![
-                field("source", "The object that raised the event.", protocol::Type::Object("MediaObject")),
-                field("timestampMillis", "When, milliseconds since 1970, as a string.", protocol::Type::String),
-                field("tags", "The object's tags, if `sendTagsInEvents` is set.", <Vec<Tag> as protocol::Wire>::ty()),
+                field(
+                    "source",
+                    "The object that raised the event.",
+                    protocol::Type::Object("MediaObject"),
+                ),
+                field(
+                    "timestampMillis",
+                    "When, milliseconds since 1970, as a string.",
+                    protocol::Type::String,
+                ),
+                field(
+                    "tags",
+                    "The object's tags, if `sendTagsInEvents` is set.",
+                    <Vec<Tag> as protocol::Wire>::ty(),
+                ),
             ],
         },
         EventDef {

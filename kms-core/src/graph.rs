@@ -27,11 +27,19 @@ pub struct Pad {
 impl Pad {
     /// A pad of this node.
     pub fn new(node: Node, media: MediaType, name: &str) -> Pad {
-        Pad { media, node, name: name.to_owned() }
+        Pad {
+            media,
+            node,
+            name: name.to_owned(),
+        }
     }
 
     fn of(&self, node: Node) -> Pad {
-        Pad { media: self.media, node, name: self.name.clone() }
+        Pad {
+            media: self.media,
+            node,
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -91,7 +99,13 @@ pub struct Graph {
 impl Graph {
     /// Adds a node. `passes`: what enters it leaves it.
     pub fn add(&mut self, node: Node, passes: bool) {
-        self.nodes.insert(node, NodeState { passes, producing: BTreeSet::new() });
+        self.nodes.insert(
+            node,
+            NodeState {
+                passes,
+                producing: BTreeSet::new(),
+            },
+        );
     }
 
     /// Removes a node and its connections.
@@ -100,7 +114,10 @@ impl Graph {
             (sink.node == node || source.node == node).then(|| (source.clone(), sink.clone()))
         };
         let edges: Vec<(Pad, Pad)> = self.by_sink.iter().filter_map(touching).collect();
-        let changes = edges.iter().flat_map(|(source, sink)| self.disconnect(source, sink)).collect();
+        let changes = edges
+            .iter()
+            .flat_map(|(source, sink)| self.disconnect(source, sink))
+            .collect();
         self.nodes.remove(&node);
         self.flowing_in.retain(|p| p.node != node);
         self.flowing_out.retain(|p| p.node != node);
@@ -111,11 +128,20 @@ impl Graph {
     pub fn connect(&mut self, source: Pad, sink: Pad) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(old) = self.unlink(&sink) {
-            changes.push(Change::Disconnected { source: old, sink: sink.clone() });
+            changes.push(Change::Disconnected {
+                source: old,
+                sink: sink.clone(),
+            });
         }
         self.by_sink.insert(sink.clone(), source.clone());
-        self.by_source.entry(source.clone()).or_default().push(sink.clone());
-        changes.push(Change::Connected { source, sink: sink.clone() });
+        self.by_source
+            .entry(source.clone())
+            .or_default()
+            .push(sink.clone());
+        changes.push(Change::Connected {
+            source,
+            sink: sink.clone(),
+        });
         self.refresh(&sink, &mut BTreeSet::new(), &mut changes);
         changes
     }
@@ -126,7 +152,10 @@ impl Graph {
             return Vec::new();
         }
         self.unlink(sink);
-        let mut changes = vec![Change::Disconnected { source: source.clone(), sink: sink.clone() }];
+        let mut changes = vec![Change::Disconnected {
+            source: source.clone(),
+            sink: sink.clone(),
+        }];
         self.refresh(sink, &mut BTreeSet::new(), &mut changes);
         changes
     }
@@ -138,11 +167,21 @@ impl Graph {
 
     /// Says that a terminal node began or stopped to produce a kind of media.
     pub fn set_producing(&mut self, node: Node, media: MediaType, producing: bool) -> Vec<Change> {
-        let Some(state) = self.nodes.get_mut(&node) else { return Vec::new() };
-        let changed = if producing { state.producing.insert(media) } else { state.producing.remove(&media) };
+        let Some(state) = self.nodes.get_mut(&node) else {
+            return Vec::new();
+        };
+        let changed = if producing {
+            state.producing.insert(media)
+        } else {
+            state.producing.remove(&media)
+        };
         let mut changes = Vec::new();
         if changed {
-            self.refresh_out(&Pad::new(node, media, DEFAULT_PAD), &mut BTreeSet::new(), &mut changes);
+            self.refresh_out(
+                &Pad::new(node, media, DEFAULT_PAD),
+                &mut BTreeSet::new(),
+                &mut changes,
+            );
         }
         changes
     }
@@ -159,23 +198,36 @@ impl Graph {
 
     /// Connections that end at the node: (source, sink), by kind of media.
     pub fn connections_to(&self, node: Node) -> Vec<(Pad, Pad)> {
-        self.by_sink.iter().filter(|(sink, _)| sink.node == node).map(|(k, s)| (s.clone(), k.clone())).collect()
+        self.by_sink
+            .iter()
+            .filter(|(sink, _)| sink.node == node)
+            .map(|(k, s)| (s.clone(), k.clone()))
+            .collect()
     }
 
     /// Connections that begin at the node: (source, sink), by kind of media.
     pub fn connections_from(&self, node: Node) -> Vec<(Pad, Pad)> {
         let sources = self.by_source.iter().filter(|(source, _)| source.node == node);
-        sources.flat_map(|(source, sinks)| sinks.iter().map(|sink| (source.clone(), sink.clone()))).collect()
+        sources
+            .flat_map(|(source, sinks)| sinks.iter().map(|sink| (source.clone(), sink.clone())))
+            .collect()
     }
 
     /// The terminal nodes that a terminal node feeds, each once.
     pub fn sinks_of(&self, source: Node) -> BTreeSet<Node> {
-        self.routes.iter().filter(|(_, from)| **from == source).map(|((sink, _), _)| *sink).collect()
+        self.routes
+            .iter()
+            .filter(|(_, from)| **from == source)
+            .map(|((sink, _), _)| *sink)
+            .collect()
     }
 
     /// All connections: (source, sink).
     pub fn connections(&self) -> Vec<(Pad, Pad)> {
-        self.by_sink.iter().map(|(sink, source)| (source.clone(), sink.clone())).collect()
+        self.by_sink
+            .iter()
+            .map(|(sink, source)| (source.clone(), sink.clone()))
+            .collect()
     }
 
     fn unlink(&mut self, sink: &Pad) -> Option<Pad> {
@@ -222,7 +274,11 @@ impl Graph {
             self.refresh_route(sink, changes);
         }
         let enters = self.by_sink.get(sink).is_some_and(|source| self.leaves(source));
-        let changed = if enters { self.flowing_in.insert(sink.clone()) } else { self.flowing_in.remove(sink) };
+        let changed = if enters {
+            self.flowing_in.insert(sink.clone())
+        } else {
+            self.flowing_in.remove(sink)
+        };
         if changed {
             changes.push(Change::FlowIn(sink.clone(), enters));
         }
@@ -233,7 +289,11 @@ impl Graph {
 
     fn refresh_out(&mut self, source: &Pad, seen: &mut BTreeSet<Pad>, changes: &mut Vec<Change>) {
         let leaves = self.leaves(source);
-        let changed = if leaves { self.flowing_out.insert(source.clone()) } else { self.flowing_out.remove(source) };
+        let changed = if leaves {
+            self.flowing_out.insert(source.clone())
+        } else {
+            self.flowing_out.remove(source)
+        };
         if changed {
             changes.push(Change::FlowOut(source.clone(), leaves));
         }
@@ -250,7 +310,11 @@ impl Graph {
             None => self.routes.remove(&key),
         };
         if before != source {
-            changes.push(Change::Route { sink: sink.node, media: sink.media, source });
+            changes.push(Change::Route {
+                sink: sink.node,
+                media: sink.media,
+                source,
+            });
         }
     }
 }
@@ -288,7 +352,10 @@ mod tests {
         assert!(routes(&g.connect(pad(1, Video), pad(10, Video))).is_empty());
         g.connect(pad(10, Video), pad(11, Video));
         assert_eq!(routes(&g.connect(pad(11, Video), pad(2, Video))), [(2, Some(1))]);
-        assert_eq!(routes(&g.disconnect(&pad(10, Video), &pad(11, Video))), [(2, None)]);
+        assert_eq!(
+            routes(&g.disconnect(&pad(10, Video), &pad(11, Video))),
+            [(2, None)]
+        );
         assert_eq!(routes(&g.connect(pad(10, Video), pad(11, Video))), [(2, Some(1))]);
         assert_eq!(routes(&g.remove(10)), [(2, None)]);
     }
@@ -300,7 +367,11 @@ mod tests {
         g.connect(pad(1, Audio), pad(2, Audio));
         let changes = g.connect(pad(2, Video), pad(2, Video));
         assert!(matches!(&changes[0], Change::Disconnected { source, .. } if source.node == 1));
-        assert_eq!(routes(&changes), [(2, Some(2))], "an element can be its own source");
+        assert_eq!(
+            routes(&changes),
+            [(2, Some(2))],
+            "an element can be its own source"
+        );
         assert_eq!(g.connections_to(2).len(), 2);
         assert_eq!(g.connections_from(1), [(pad(1, Audio), pad(2, Audio))]);
     }
@@ -310,7 +381,10 @@ mod tests {
         let mut g = graph();
         g.connect(pad(1, Video), pad(2, Video));
         let again = g.connect(pad(1, Video), pad(2, Video));
-        assert!(matches!(again[..], [Change::Disconnected { .. }, Change::Connected { .. }]), "{again:?}");
+        assert!(
+            matches!(again[..], [Change::Disconnected { .. }, Change::Connected { .. }]),
+            "{again:?}"
+        );
         assert_eq!(g.connections_from(1).len(), 1);
     }
 
@@ -320,12 +394,15 @@ mod tests {
         g.connect(pad(1, Video), pad(10, Video));
         g.connect(pad(10, Video), pad(2, Video));
         let on = g.set_producing(1, Video, true);
-        assert_eq!(on, [
-            Change::FlowOut(pad(1, Video), true),
-            Change::FlowIn(pad(10, Video), true),
-            Change::FlowOut(pad(10, Video), true),
-            Change::FlowIn(pad(2, Video), true),
-        ]);
+        assert_eq!(
+            on,
+            [
+                Change::FlowOut(pad(1, Video), true),
+                Change::FlowIn(pad(10, Video), true),
+                Change::FlowOut(pad(10, Video), true),
+                Change::FlowIn(pad(2, Video), true),
+            ]
+        );
         assert!(g.set_producing(1, Video, true).is_empty(), "nothing new");
         let cut = g.disconnect(&pad(1, Video), &pad(10, Video));
         assert!(cut.contains(&Change::FlowIn(pad(2, Video), false)), "{cut:?}");

@@ -39,7 +39,10 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Milliseconds since 1970.
 pub fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
 }
 
 /// Subscriptions an object can have.
@@ -78,7 +81,12 @@ impl ObjectCore {
     }
 
     /// Like [`ObjectCore::new`] with a given id (the manager has a fixed one).
-    pub fn with_id(server: &Server, id: String, qualified_type: &str, parent: Option<&ObjectCore>) -> ObjectCore {
+    pub fn with_id(
+        server: &Server,
+        id: String,
+        qualified_type: &str,
+        parent: Option<&ObjectCore>,
+    ) -> ObjectCore {
         ObjectCore {
             id,
             qualified_type: qualified_type.to_owned(),
@@ -141,7 +149,13 @@ impl ObjectCore {
 
     /// The tags, by key.
     pub fn tags(&self) -> Vec<Tag> {
-        lock(&self.tags).iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect()
+        lock(&self.tags)
+            .iter()
+            .map(|(key, value)| Tag {
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect()
     }
 
     /// The value of a tag.
@@ -174,11 +188,16 @@ impl ObjectCore {
     pub(crate) fn subscribe(&self, event: &'static str, session: &str) -> Result<String, Error> {
         let mut subscriptions = lock(&self.subscriptions);
         if subscriptions.len() >= MOST_SUBSCRIPTIONS {
-            let message = format!("The object has {MOST_SUBSCRIPTIONS} subscriptions; end some of them first");
+            let message =
+                format!("The object has {MOST_SUBSCRIPTIONS} subscriptions; end some of them first");
             return Err(Error::new(Code::NotEnoughResources, message));
         }
         let id = Uuid::new_v4().to_string();
-        subscriptions.push(Subscription { id: id.clone(), event, session: session.to_owned() });
+        subscriptions.push(Subscription {
+            id: id.clone(),
+            event,
+            session: session.to_owned(),
+        });
         Ok(id)
     }
 
@@ -197,7 +216,10 @@ impl ObjectCore {
         let Some(server) = self.server() else { return };
         let sinks: Vec<Arc<dyn EventSink>> = {
             let subscriptions = lock(&self.subscriptions);
-            let sessions = subscriptions.iter().filter(|s| s.event == E::NAME).map(|s| s.session.as_str());
+            let sessions = subscriptions
+                .iter()
+                .filter(|s| s.event == E::NAME)
+                .map(|s| s.session.as_str());
             server.sinks_of(sessions)
         };
         if sinks.is_empty() {

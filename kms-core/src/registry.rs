@@ -28,7 +28,11 @@ impl Registry {
 
     /// Adds a module.
     pub fn module(&mut self, name: &'static str, doc: &'static str) -> &mut Self {
-        self.modules.push(ModuleDef { name, version: API_VERSION, doc });
+        self.modules.push(ModuleDef {
+            name,
+            version: API_VERSION,
+            doc,
+        });
         self
     }
 
@@ -40,7 +44,10 @@ impl Registry {
         let entry = Arc::new(class.finish());
         let name = entry.def.name;
         self.qualified.insert(entry.def.qualified(), entry.clone());
-        assert!(self.classes.insert(name, entry).is_none(), "class {name} is registered twice");
+        assert!(
+            self.classes.insert(name, entry).is_none(),
+            "class {name} is registered twice"
+        );
         self
     }
 
@@ -56,7 +63,10 @@ impl Registry {
 
     /// The names of the classes of a module that can be created.
     pub fn factories(&self, module: &str) -> Vec<String> {
-        let of_module = self.classes.values().filter(|c| c.def.module == module && c.create.is_some());
+        let of_module = self
+            .classes
+            .values()
+            .filter(|c| c.def.module == module && c.create.is_some());
         of_module.map(|c| c.def.name.to_owned()).collect()
     }
 
@@ -73,7 +83,11 @@ impl Registry {
                 }
             }
         }
-        Api { modules: self.modules.clone(), classes, base_events: crate::events::base_events().to_vec() }
+        Api {
+            modules: self.modules.clone(),
+            classes,
+            base_events: crate::events::base_events().to_vec(),
+        }
     }
 }
 

@@ -34,7 +34,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { request_cache: Duration::from_secs(20), metadata: String::new(), build_time: String::new() }
+        Settings {
+            request_cache: Duration::from_secs(20),
+            metadata: String::new(),
+            build_time: String::new(),
+        }
     }
 }
 
@@ -80,7 +84,9 @@ impl Server {
             next_node: AtomicU64::new(1),
             manager: OnceLock::new(),
         };
-        let server = Server { inner: Arc::new(inner) };
+        let server = Server {
+            inner: Arc::new(inner),
+        };
         let manager = Arc::new(ServerManager::new(&server));
         if let Some(class) = server.registry().find("ServerManager") {
             server.store(manager.clone(), class.clone());
@@ -129,7 +135,10 @@ impl Server {
 
     /// Ids of an object's children, oldest first.
     pub fn children(&self, id: &str) -> Vec<String> {
-        lock(&self.inner.objects).get(id).map(|s| s.children.clone()).unwrap_or_default()
+        lock(&self.inner.objects)
+            .get(id)
+            .map(|s| s.children.clone())
+            .unwrap_or_default()
     }
 
     /// Ids of all objects of a class.
@@ -153,13 +162,18 @@ impl Server {
     pub fn add(&self, object: Arc<dyn Object>, class: Arc<ClassEntry>, session: &str) -> Result<(), Error> {
         if !self.inner.accepting.load(Ordering::Acquire) {
             object.released();
-            return Err(Error::new(Code::NotEnoughResources, "The server is shutting down and takes no new objects"));
+            return Err(Error::new(
+                Code::NotEnoughResources,
+                "The server is shutting down and takes no new objects",
+            ));
         }
         let id = object.core().id().to_owned();
         if !self.store(object.clone(), class) {
             // The parent was released while its child was being made.
             object.released();
-            return Err(Error::object_not_found(object.core().parent().unwrap_or_default()));
+            return Err(Error::object_not_found(
+                object.core().parent().unwrap_or_default(),
+            ));
         }
         self.hold(session, &id)?;
         if let Some(manager) = self.inner.manager.get() {
@@ -177,7 +191,15 @@ impl Server {
                 None => return false,
             }
         }
-        objects.insert(id, Stored { object, class, children: Vec::new(), holders: HashSet::new() });
+        objects.insert(
+            id,
+            Stored {
+                object,
+                class,
+                children: Vec::new(),
+                holders: HashSet::new(),
+            },
+        );
         true
     }
 
@@ -190,20 +212,27 @@ impl Server {
         {
             let mut objects = lock(&self.inner.objects);
             remove_tree(&mut objects, id, &mut removed);
-            if let Some(parent) = removed.last().and_then(|s| s.object.core().parent().map(str::to_owned))
+            if let Some(parent) = removed
+                .last()
+                .and_then(|s| s.object.core().parent().map(str::to_owned))
                 && let Some(parent) = objects.get_mut(&parent)
             {
                 parent.children.retain(|c| c != id);
             }
             let mut sessions = lock(&self.inner.sessions);
             for stored in &removed {
-                stored.holders.iter().for_each(|session| sessions.unhold(session, stored.object.core().id()));
+                stored
+                    .holders
+                    .iter()
+                    .for_each(|session| sessions.unhold(session, stored.object.core().id()));
             }
         }
         for stored in removed {
             stored.object.released();
             if let Some(manager) = self.inner.manager.get() {
-                manager.core().raise(&ObjectDestroyed { object_id: stored.object.core().id().to_owned() });
+                manager.core().raise(&ObjectDestroyed {
+                    object_id: stored.object.core().id().to_owned(),
+                });
             }
         }
     }
@@ -261,7 +290,9 @@ impl Server {
 
     /// Ends a session and releases what nobody else holds.
     pub fn close_session(&self, id: &str) {
-        let Some(held) = lock(&self.inner.sessions).remove(id) else { return };
+        let Some(held) = lock(&self.inner.sessions).remove(id) else {
+            return;
+        };
         if let Some(manager) = self.inner.manager.get() {
             manager.core().unsubscribe_session(id);
         }
@@ -274,7 +305,10 @@ impl Server {
     pub fn collect(&self, now: Instant) -> Vec<String> {
         let silent = lock(&self.inner.sessions).sweep(now);
         for session in &silent {
-            tracing::info!(session, "session was silent for a collection period and is closed");
+            tracing::info!(
+                session,
+                "session was silent for a collection period and is closed"
+            );
             self.close_session(session);
         }
         silent
@@ -311,7 +345,9 @@ impl Server {
 
 /// Takes an object and its children out of the table, children first.
 fn remove_tree(objects: &mut HashMap<String, Stored>, id: &str, removed: &mut Vec<Stored>) {
-    let Some(mut stored) = objects.remove(id) else { return };
+    let Some(mut stored) = objects.remove(id) else {
+        return;
+    };
     for child in std::mem::take(&mut stored.children) {
         remove_tree(objects, &child, removed);
     }
@@ -334,5 +370,7 @@ fn topmost_orphan(objects: &HashMap<String, Stored>, id: &str) -> Option<String>
 }
 
 fn is_held(objects: &HashMap<String, Stored>, id: &str) -> bool {
-    objects.get(id).is_some_and(|s| !s.holders.is_empty() || s.children.iter().any(|c| is_held(objects, c)))
+    objects
+        .get(id)
+        .is_some_and(|s| !s.holders.is_empty() || s.children.iter().any(|c| is_held(objects, c)))
 }

@@ -37,7 +37,10 @@ pub struct Sessions {
 impl Sessions {
     /// No sessions yet. `cache_time`: how long an answer can be asked for again.
     pub fn new(cache_time: Duration) -> Sessions {
-        Sessions { sessions: HashMap::new(), cache_time }
+        Sessions {
+            sessions: HashMap::new(),
+            cache_time,
+        }
     }
 
     /// Whether the session exists.
@@ -98,18 +101,28 @@ impl Sessions {
     /// The answer to a request of the same id, if it is still kept.
     pub fn cached(&self, id: &str, request: &str, now: Instant) -> Option<String> {
         let session = self.sessions.get(id)?;
-        session.cache.iter().find(|c| c.request == request && c.expires > now).map(|c| c.answer.clone())
+        session
+            .cache
+            .iter()
+            .find(|c| c.request == request && c.expires > now)
+            .map(|c| c.answer.clone())
     }
 
     /// Keeps an answer for a while.
     pub fn cache(&mut self, id: &str, request: String, answer: &str, now: Instant) {
         let expires = now + self.cache_time;
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         while session.cache.front().is_some_and(|c| c.expires <= now) || session.cache.len() >= MOST_CACHED {
             session.cache.pop_front();
         }
         if answer.len() <= LARGEST_CACHED {
-            session.cache.push_back(Cached { request, answer: answer.to_owned(), expires });
+            session.cache.push_back(Cached {
+                request,
+                answer: answer.to_owned(),
+                expires,
+            });
         }
     }
 
@@ -141,7 +154,10 @@ mod tests {
         s.touch("a", None);
         s.touch("b", None);
         s.cache("a", "1".into(), "answer", now);
-        assert_eq!(s.cached("a", "1", now + Duration::from_secs(19)).as_deref(), Some("answer"));
+        assert_eq!(
+            s.cached("a", "1", now + Duration::from_secs(19)).as_deref(),
+            Some("answer")
+        );
         assert_eq!(s.cached("a", "1", now + Duration::from_secs(20)), None);
         assert_eq!(s.cached("b", "1", now), None);
         for i in 0..10_000 {

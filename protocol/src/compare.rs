@@ -20,7 +20,9 @@ pub fn missing(ours: &Value, reference: &Value) -> Vec<String> {
         for (list, what) in [("events", "event"), ("types", "type")] {
             for item in items(module, list) {
                 match find_anywhere(ours, list, name(item)) {
-                    Some(own) => definition_differences(own, item, &format!("{what} {}", name(item)), &mut out),
+                    Some(own) => {
+                        definition_differences(own, item, &format!("{what} {}", name(item)), &mut out)
+                    }
                     None => out.push(format!("{what} {}: missing", name(item))),
                 }
             }
@@ -33,7 +35,13 @@ fn class_differences(ours: &Value, reference: &Value, out: &mut Vec<String>) {
     let class = name(reference);
     same(ours, reference, "extends", class, out);
     if items(reference, "constructor").next().is_some() {
-        fields(ours, reference, "constructor", &format!("{class}.constructor"), out);
+        fields(
+            ours,
+            reference,
+            "constructor",
+            &format!("{class}.constructor"),
+            out,
+        );
     }
     for property in items(reference, "properties") {
         let at = format!("{class}.{}", name(property));
@@ -57,7 +65,10 @@ fn class_differences(ours: &Value, reference: &Value, out: &mut Vec<String>) {
     }
     for event in items(reference, "events") {
         if !items(ours, "events").any(|e| e == event) {
-            out.push(format!("{class}: event {} missing", event.as_str().unwrap_or_default()));
+            out.push(format!(
+                "{class}: event {} missing",
+                event.as_str().unwrap_or_default()
+            ));
         }
     }
 }
@@ -128,7 +139,13 @@ mod tests {
         assert!(missing(&reference, &reference).is_empty());
         assert_eq!(missing(&api(json!([])), &reference), ["A.m(p): missing"]);
         let other = api(json!([{"name": "p", "type": "String", "optional": true, "default": 1.0}]));
-        assert_eq!(missing(&other, &reference), ["A.m(p): type is \"String\", should be \"int\""]);
-        assert_eq!(missing(&json!({"modules": []}), &reference), ["module core: missing"]);
+        assert_eq!(
+            missing(&other, &reference),
+            ["A.m(p): type is \"String\", should be \"int\""]
+        );
+        assert_eq!(
+            missing(&json!({"modules": []}), &reference),
+            ["module core: missing"]
+        );
     }
 }

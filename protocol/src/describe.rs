@@ -282,7 +282,10 @@ impl Api {
                 seen.entry(event.name).or_insert((class.module, event));
             }
         }
-        seen.into_values().filter(|(m, _)| *m == module).map(|(_, e)| e).collect()
+        seen.into_values()
+            .filter(|(m, _)| *m == module)
+            .map(|(_, e)| e)
+            .collect()
     }
 
     /// The types of a module, by name. A type belongs to the module of the first class that needs it.
@@ -297,7 +300,10 @@ impl Api {
                 owner.entry(name).or_insert(class.module);
             }
         }
-        all.into_iter().filter(|(name, _)| owner.get(name) == Some(&module)).map(|(_, def)| def).collect()
+        all.into_iter()
+            .filter(|(name, _)| owner.get(name) == Some(&module))
+            .map(|(_, def)| def)
+            .collect()
     }
 
     /// The API as one JSON value: what `kms describe` prints, the client generator reads and [`crate::compare`] compares.
@@ -311,7 +317,12 @@ impl Api {
         let events: Vec<Value> = self
             .events_of(module.name)
             .iter()
-            .map(|e| with_parent(json!({"name": e.name, "doc": e.doc, "properties": fields_json(&e.fields)}), e.parent))
+            .map(|e| {
+                with_parent(
+                    json!({"name": e.name, "doc": e.doc, "properties": fields_json(&e.fields)}),
+                    e.parent,
+                )
+            })
             .collect();
         let types = self.types_of(module.name);
         let types: Vec<Value> = types.iter().map(|t| self.type_json(t)).collect();
@@ -341,14 +352,22 @@ impl Api {
             .and_then(|p| self.record(p))
             .map(|p| p.fields.iter().map(|f| f.name).collect())
             .unwrap_or_default();
-        record.fields.iter().filter(|f| !parent_fields.contains(&f.name)).cloned().collect()
+        record
+            .fields
+            .iter()
+            .filter(|f| !parent_fields.contains(&f.name))
+            .cloned()
+            .collect()
     }
 
     fn record(&self, name: &str) -> Option<RecordDef> {
-        self.modules.iter().flat_map(|m| self.types_of(m.name)).find_map(|t| match t {
-            TypeDef::Record(r) if r.name == name => Some(r),
-            _ => None,
-        })
+        self.modules
+            .iter()
+            .flat_map(|m| self.types_of(m.name))
+            .find_map(|t| match t {
+                TypeDef::Record(r) if r.name == name => Some(r),
+                _ => None,
+            })
     }
 }
 
@@ -413,5 +432,11 @@ fn fields_json(fields: &[Field]) -> Value {
 /// Joins the lines of a doc comment.
 #[doc(hidden)]
 pub fn join_doc(lines: &[&str]) -> String {
-    lines.iter().map(|l| l.trim()).collect::<Vec<_>>().join(" ").trim().to_owned()
+    lines
+        .iter()
+        .map(|l| l.trim())
+        .collect::<Vec<_>>()
+        .join(" ")
+        .trim()
+        .to_owned()
 }

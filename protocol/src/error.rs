@@ -123,7 +123,10 @@ pub struct Error {
 impl Error {
     /// An error with this code and sentence.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into() }
+        Error {
+            code,
+            message: message.into(),
+        }
     }
 
     /// No object has this id.
@@ -167,8 +170,16 @@ mod tests {
         let mut numbers = std::collections::HashSet::new();
         let mut names = std::collections::HashSet::new();
         for code in Code::ALL {
-            assert!(numbers.insert(code.number()), "{code:?}: {} is used twice", code.number());
-            assert!(code.name().is_empty() || names.insert(code.name()), "{code:?}: {} is used twice", code.name());
+            assert!(
+                numbers.insert(code.number()),
+                "{code:?}: {} is used twice",
+                code.number()
+            );
+            assert!(
+                code.name().is_empty() || names.insert(code.name()),
+                "{code:?}: {} is used twice",
+                code.name()
+            );
             assert!(!code.meaning().is_empty());
         }
     }

@@ -53,16 +53,33 @@ fn write_class(out: &mut String, class: &ClassDef) {
                 Access::Read => "read",
                 Access::ReadWrite => "read, set",
             };
-            let _ = writeln!(out, "| `{}` | `{}` | {access} | {} |", p.name, p.ty.name(), cell(&p.doc));
+            let _ = writeln!(
+                out,
+                "| `{}` | `{}` | {access} | {} |",
+                p.name,
+                p.ty.name(),
+                cell(&p.doc)
+            );
         }
     }
     for m in &class.methods {
         let names: Vec<&str> = m.params.iter().map(|p| p.name).collect();
-        let _ = write!(out, "\n**`{}({})`** → `{}`. {}\n\n", m.name, names.join(", "), m.returns.name(), m.doc);
+        let _ = write!(
+            out,
+            "\n**`{}({})`** → `{}`. {}\n\n",
+            m.name,
+            names.join(", "),
+            m.returns.name(),
+            m.doc
+        );
         write_fields(out, &m.params);
     }
     if !class.events.is_empty() {
-        let names: Vec<String> = class.events.iter().map(|e| format!("[{0}](#{1})", e.name, e.name.to_lowercase())).collect();
+        let names: Vec<String> = class
+            .events
+            .iter()
+            .map(|e| format!("[{0}](#{1})", e.name, e.name.to_lowercase()))
+            .collect();
         let _ = write!(out, "\nEvents: {}.\n", names.join(", "));
     }
 }
@@ -75,7 +92,11 @@ fn write_event(out: &mut String, event: &EventDef) {
 fn write_type(out: &mut String, api: &Api, def: &TypeDef) {
     match def {
         TypeDef::Enum(e) => {
-            let _ = write!(out, "\n#### {}\n\n{}\n\n| Value | Meaning |\n|---|---|\n", e.name, e.doc);
+            let _ = write!(
+                out,
+                "\n#### {}\n\n{}\n\n| Value | Meaning |\n|---|---|\n",
+                e.name, e.doc
+            );
             for (value, doc) in &e.values {
                 let _ = writeln!(out, "| `{value}` | {} |", cell(doc));
             }
@@ -99,14 +120,26 @@ fn write_fields(out: &mut String, fields: &[Field]) {
             (None, true) => "optional".into(),
             (None, false) => "required".into(),
         };
-        let _ = writeln!(out, "| `{}` | `{}` | {default} | {} |", f.name, f.ty.name(), cell(&f.doc));
+        let _ = writeln!(
+            out,
+            "| `{}` | `{}` | {default} | {} |",
+            f.name,
+            f.ty.name(),
+            cell(&f.doc)
+        );
     }
 }
 
 fn write_errors(out: &mut String) {
     out.push_str("\n## Errors\n\n| Code | `data.type` | Meaning |\n|---|---|---|\n");
     for code in Code::ALL {
-        let _ = writeln!(out, "| {} | {} | {} |", code.number(), code.name(), code.meaning().trim());
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} |",
+            code.number(),
+            code.name(),
+            code.meaning().trim()
+        );
     }
 }
 

@@ -88,7 +88,10 @@ pub struct Ref<C> {
 impl<C> Ref<C> {
     /// A reference to the object with this id.
     pub fn new(id: impl Into<String>) -> Self {
-        Ref { id: id.into(), class: PhantomData }
+        Ref {
+            id: id.into(),
+            class: PhantomData,
+        }
     }
 }
 
@@ -157,7 +160,9 @@ impl Wire for String {
         Type::String
     }
     fn decode(value: Option<&Value>, place: Place<'_>) -> Result<Self, Error> {
-        value.and_then(lenient_string).ok_or_else(|| place.wrong("string"))
+        value
+            .and_then(lenient_string)
+            .ok_or_else(|| place.wrong("string"))
     }
     fn encode(&self) -> Option<Value> {
         Some(Value::String(self.clone()))
@@ -242,7 +247,9 @@ impl Wire for f32 {
         Type::Float
     }
     fn decode(value: Option<&Value>, place: Place<'_>) -> Result<Self, Error> {
-        lenient_number(value).map(|n| n as f32).ok_or_else(|| place.wrong("double"))
+        lenient_number(value)
+            .map(|n| n as f32)
+            .ok_or_else(|| place.wrong("double"))
     }
     fn encode(&self) -> Option<Value> {
         Some(Value::from(*self))
@@ -271,14 +278,19 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
     }
     fn decode(value: Option<&Value>, place: Place<'_>) -> Result<Self, Error> {
         match value {
-            Some(Value::Object(entries)) => {
-                entries.iter().map(|(k, v)| Ok((k.clone(), T::decode(Some(v), place)?))).collect()
-            }
+            Some(Value::Object(entries)) => entries
+                .iter()
+                .map(|(k, v)| Ok((k.clone(), T::decode(Some(v), place)?)))
+                .collect(),
             _ => Err(place.wrong("object")),
         }
     }
     fn encode(&self) -> Option<Value> {
-        Some(Value::Object(self.iter().map(|(k, v)| (k.clone(), v.encode().unwrap_or_default())).collect()))
+        Some(Value::Object(
+            self.iter()
+                .map(|(k, v)| (k.clone(), v.encode().unwrap_or_default()))
+                .collect(),
+        ))
     }
 }
 
@@ -309,7 +321,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const AT: Place<'static> = Place { name: "x", kind: "parameter" };
+    const AT: Place<'static> = Place {
+        name: "x",
+        kind: "parameter",
+    };
 
     #[test]
     fn scalars_convert_as_kurento_converts_them() {
@@ -319,7 +334,10 @@ mod tests {
         assert_eq!(i32::decode(Some(&json!(1.5)), AT).unwrap(), 1);
         assert_eq!(i32::decode(Some(&json!(true)), AT).unwrap(), 1);
         assert_eq!(i32::decode(Some(&json!(null)), AT).unwrap(), 0);
-        assert_eq!(i32::decode(Some(&json!("12")), AT).unwrap_err().message, "'x' parameter should be a integer");
+        assert_eq!(
+            i32::decode(Some(&json!("12")), AT).unwrap_err().message,
+            "'x' parameter should be a integer"
+        );
         assert!(i32::decode(Some(&json!(99999999999_i64)), AT).is_err());
         assert!(bool::decode(Some(&json!(1)), AT).unwrap());
         assert!(bool::decode(Some(&json!("true")), AT).is_err());
@@ -329,6 +347,9 @@ mod tests {
 
     #[test]
     fn large_integers_keep_every_digit() {
-        assert_eq!(i64::decode(Some(&json!(9_007_199_254_740_993_i64)), AT).unwrap(), 9_007_199_254_740_993);
+        assert_eq!(
+            i64::decode(Some(&json!(9_007_199_254_740_993_i64)), AT).unwrap(),
+            9_007_199_254_740_993
+        );
     }
 }

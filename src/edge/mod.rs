@@ -45,7 +45,10 @@ struct Edge {
 pub(crate) fn router(server: Server, config: &Config, ending: watch::Receiver<bool>) -> Router {
     let edge = Arc::new(Edge {
         rpc: Rpc::new(server),
-        bounds: Bounds { messages: config.server.event_queue_messages, bytes: config.server.event_queue_bytes },
+        bounds: Bounds {
+            messages: config.server.event_queue_messages,
+            bytes: config.server.event_queue_bytes,
+        },
         max_message: config.server.max_message_bytes,
         max_connections: config.server.max_connections,
         connections: AtomicUsize::new(0),
@@ -69,7 +72,10 @@ impl Drop for Counted {
 async fn upgrade(State(edge): State<Arc<Edge>>, upgrade: WebSocketUpgrade) -> Response {
     if edge.connections.fetch_add(1, Ordering::AcqRel) >= edge.max_connections {
         edge.connections.fetch_sub(1, Ordering::AcqRel);
-        let message = format!("{} connections are open, and max_connections allows no more\n", edge.max_connections);
+        let message = format!(
+            "{} connections are open, and max_connections allows no more\n",
+            edge.max_connections
+        );
         return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
     }
     let counted = Counted(edge.clone());
@@ -88,7 +94,10 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
     let outbox = Arc::new(Outbox::new(edge.bounds));
     let (close, closing) = watch::channel(None);
     let writer = tokio::spawn(write(sender, outbox.clone(), closing));
-    let mut peer = Peer { session: None, outbox: outbox.clone() };
+    let mut peer = Peer {
+        session: None,
+        outbox: outbox.clone(),
+    };
     let mut ending = edge.ending.clone();
     let reason = loop {
         let message = tokio::select! {
@@ -105,7 +114,9 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
             },
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => break None,
-            Some(Err(error)) => break too_big(&error).then_some((TOO_BIG, "The message is larger than max_message_bytes")),
+            Some(Err(error)) => {
+                break too_big(&error).then_some((TOO_BIG, "The message is larger than max_message_bytes"));
+            }
         }
     };
     if outbox.overflowed() {
@@ -130,19 +141,27 @@ async fn write(mut sender: SplitSink<WebSocket, Message>, outbox: Arc<Outbox>, m
             text = outbox.next() => text,
             _ = closing.wait_for(Option::is_some) => break,
         };
-        let Some(text) = text else { return cut_off(sender).await };
+        let Some(text) = text else {
+            return cut_off(sender).await;
+        };
         let send = tokio::time::timeout(WRITE_TIMEOUT, sender.send(Message::Text(text.into())));
         tokio::select! {
             sent = send => if !matches!(sent, Ok(Ok(()))) { return },
             () = outbox.overflow() => return cut_off(sender).await,
         }
     }
-    let frame = closing.borrow().flatten().map(|(code, reason)| CloseFrame { code, reason: reason.into() });
+    let frame = closing.borrow().flatten().map(|(code, reason)| CloseFrame {
+        code,
+        reason: reason.into(),
+    });
     let _ = tokio::time::timeout(Duration::from_secs(1), sender.send(Message::Close(frame))).await;
 }
 
 /// Tells a slow client why, if it can still be told at once.
 async fn cut_off(mut sender: SplitSink<WebSocket, Message>) {
-    let frame = CloseFrame { code: TRY_AGAIN_LATER, reason: "Answers and events are not read fast enough".into() };
+    let frame = CloseFrame {
+        code: TRY_AGAIN_LATER,
+        reason: "Answers and events are not read fast enough".into(),
+    };
     let _ = sender.send(Message::Close(Some(frame))).now_or_never();
 }

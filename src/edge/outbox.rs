@@ -40,7 +40,12 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// An empty queue.
     pub(crate) fn new(bounds: Bounds) -> Outbox {
-        Outbox { bounds, queue: Mutex::default(), wake: Notify::new(), overflowed: watch::Sender::new(false) }
+        Outbox {
+            bounds,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            overflowed: watch::Sender::new(false),
+        }
     }
 
     /// A request is being carried out: what it causes is said after its answer.
@@ -81,7 +86,11 @@ impl Outbox {
     /// Waits until the client turns out to be too slow.
     pub(crate) async fn overflow(&self) {
         // The sender lives as long as `self`, so waiting can't fail.
-        let _ = self.overflowed.subscribe().wait_for(|overflowed| *overflowed).await;
+        let _ = self
+            .overflowed
+            .subscribe()
+            .wait_for(|overflowed| *overflowed)
+            .await;
     }
 
     /// Whether a bound was reached.
@@ -120,7 +129,10 @@ mod tests {
     use super::*;
 
     fn outbox() -> Outbox {
-        Outbox::new(Bounds { messages: 4, bytes: 100 })
+        Outbox::new(Bounds {
+            messages: 4,
+            bytes: 100,
+        })
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use jsonrpsee::core::server::{MethodCallback, MethodResponse, Methods, RpcModule};
-use jsonrpsee::types::{ErrorObjectOwned, Id, Params, ResponsePayload};
-use jsonrpsee::{ConnectionId, Extensions};
+use jsonrpsee::{ConnectionId, Extensions, ResponsePayload};
+use jsonrpsee_types::{ErrorObjectOwned, Id, Params};
 use kms_core::verbs::{Needs, VERBS, Verb};
 use kms_core::{Call, EventSink, Server};
 use protocol::error::clip;
@@ -74,16 +74,25 @@ impl Rpc {
             });
             registered.expect("verbs have different names");
         }
-        Rpc { server, methods: module.into() }
+        Rpc {
+            server,
+            methods: module.into(),
+        }
     }
 
     /// Carries out one message and puts its answer into the connection's queue.
     pub(crate) async fn handle(&self, peer: &mut Peer, text: &str) {
         let outbox = peer.outbox.clone();
         let answer = match serde_json::from_str::<Value>(text) {
-            Ok(Value::Array(_)) => Some(refuse(Id::Null, &invalid("Batches are not supported; send requests one by one"))),
+            Ok(Value::Array(_)) => Some(refuse(
+                Id::Null,
+                &invalid("Batches are not supported; send requests one by one"),
+            )),
             Ok(message) => self.handle_message(peer, message).await,
-            Err(error) => Some(refuse(Id::Null, &Error::new(Code::Parse, format!("Not JSON: {error}")))),
+            Err(error) => Some(refuse(
+                Id::Null,
+                &Error::new(Code::Parse, format!("Not JSON: {error}")),
+            )),
         };
         outbox.end_request(answer);
     }
@@ -91,7 +100,9 @@ impl Rpc {
     async fn handle_message(&self, peer: &mut Peer, message: Value) -> Option<String> {
         let is_notification = message.get("id").is_none();
         // Clients send no answers; one that does is confused, and answering it could go on for ever.
-        if message.get("method").is_none() && (message.get("result").is_some() || message.get("error").is_some()) {
+        if message.get("method").is_none()
+            && (message.get("result").is_some() || message.get("error").is_some())
+        {
             return None;
         }
         let answer = match parse(message) {
@@ -121,8 +132,11 @@ impl Rpc {
         let Request { id, method, params } = request;
         if let "ping" | "connect" = method.as_str() {
             let session = session_of(params.as_ref(), peer)?;
-            let members =
-                if method == "ping" { self.ping(peer, session) } else { self.connect(peer, session)? };
+            let members = if method == "ping" {
+                self.ping(peer, session)
+            } else {
+                self.connect(peer, session)?
+            };
             return Ok(accept(id, members));
         }
         let verb = VERBS.iter().find(|v| v.name == method);
@@ -133,12 +147,18 @@ impl Rpc {
         let session = self.session_for(verb.map_or(Needs::AnySession, |v| v.needs), &params, peer)?;
 
         let cache_key = (depth == 0).then(|| serde_json::to_string(&id).unwrap_or_default());
-        if let Some(answer) = cache_key.as_ref().and_then(|key| self.server.cached_answer(&session, key)) {
+        if let Some(answer) = cache_key
+            .as_ref()
+            .and_then(|key| self.server.cached_answer(&session, key))
+        {
             return Ok(answer);
         }
         self.bind(peer, &session);
         let answer = match verb {
-            Some(verb) => self.run_verb(peer, verb, id, session.clone(), params, depth).await,
+            Some(verb) => {
+                self.run_verb(peer, verb, id, session.clone(), params, depth)
+                    .await
+            }
             None => {
                 peer.outbox.begin_request();
                 let results = self.transaction(peer, &session, params, depth).await?;
@@ -162,22 +182,40 @@ impl Rpc {
         params: Map<String, Value>,
         depth: usize,
     ) -> String {
-        let call = Call { server: self.server.clone(), session };
+        let call = Call {
+            server: self.server.clone(),
+            session,
+        };
         if depth > 0 || !(verb.waits)(&call, &params) {
             peer.outbox.begin_request();
         }
         let mut extensions = Extensions::new();
-        extensions.insert(Arguments { call, params: Arc::new(params) });
+        extensions.insert(Arguments {
+            call,
+            params: Arc::new(params),
+        });
         let Some(MethodCallback::Async(run)) = self.methods.method(verb.name) else {
             return refuse(id, &Error::new(Code::MethodNotFound, "Method not found."));
         };
         // A panic in one request is an error to one client, not the end of its connection.
-        let task = tokio::spawn(run(id.clone(), Params::new(None), ConnectionId(0), LARGEST_ANSWER, extensions));
+        let task = tokio::spawn(run(
+            id.clone(),
+            Params::new(None),
+            ConnectionId(0),
+            LARGEST_ANSWER,
+            extensions,
+        ));
         match task.await {
             Ok(response) => text(response),
             Err(error) => {
                 tracing::error!(%error, verb = verb.name, "a request panicked");
-                refuse(id, &Error::new(Code::Unexpected, "The request failed unexpectedly; the server's log has more"))
+                refuse(
+                    id,
+                    &Error::new(
+                        Code::Unexpected,
+                        "The request failed unexpectedly; the server's log has more",
+                    ),
+                )
             }
         }
     }
@@ -197,7 +235,12 @@ impl Rpc {
     fn connect(&self, peer: &mut Peer, session: Option<String>) -> Result<Value, Error> {
         let session = match session {
             Some(session) if self.server.has_session(&session) => session,
-            Some(_) => return Err(Error::new(Code::InvalidSession, "Session not found; connect without sessionId")),
+            Some(_) => {
+                return Err(Error::new(
+                    Code::InvalidSession,
+                    "Session not found; connect without sessionId",
+                ));
+            }
             None => self.server.new_session(),
         };
         self.bind(peer, &session);
@@ -220,7 +263,9 @@ impl Rpc {
             }
             (Some(session), _) => Ok(session),
             (None, Needs::AnySession) => Ok(self.server.new_session()),
-            (None, Needs::ItsSession) => Err(Error::new(Code::ServerError, "'sessionId' parameter is required")),
+            (None, Needs::ItsSession) => {
+                Err(Error::new(Code::ServerError, "'sessionId' parameter is required"))
+            }
         }
     }
 
@@ -238,12 +283,24 @@ impl Rpc {
         }
         let operations = match params.get("operations") {
             Some(Value::Array(operations)) => operations,
-            Some(_) => return Err(Error::new(Code::ServerError, "'operations' parameter should be an array")),
-            None => return Err(Error::new(Code::ServerError, "'operations' parameter is required")),
+            Some(_) => {
+                return Err(Error::new(
+                    Code::ServerError,
+                    "'operations' parameter should be an array",
+                ));
+            }
+            None => {
+                return Err(Error::new(
+                    Code::ServerError,
+                    "'operations' parameter is required",
+                ));
+            }
         };
         let mut results: Vec<Value> = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
-            let result = self.operation(peer, session, index, operation, &results, depth).await?;
+            let result = self
+                .operation(peer, session, index, operation, &results, depth)
+                .await?;
             let failed = result.get("error").is_some();
             results.push(result);
             if failed {
@@ -263,7 +320,10 @@ impl Rpc {
         depth: usize,
     ) -> Result<Value, Error> {
         if !operation.is_object() {
-            return Err(Error::new(Code::Internal, format!("Operation {index} of the transaction is not an object")));
+            return Err(Error::new(
+                Code::Internal,
+                format!("Operation {index} of the transaction is not an object"),
+            ));
         }
         let mut operation = operation.clone();
         if let Some(params) = operation.get_mut("params") {
@@ -286,12 +346,19 @@ impl Rpc {
 
 /// Takes a request apart. An error comes with the id to answer to.
 fn parse(message: Value) -> Result<Request, (Id<'static>, Error)> {
-    let Value::Object(mut message) = message else { return Err((Id::Null, invalid("A request is an object"))) };
+    let Value::Object(mut message) = message else {
+        return Err((Id::Null, invalid("A request is an object")));
+    };
     let id = match message.remove("id") {
         None | Some(Value::Null) => Id::Null,
         Some(Value::Number(n)) if n.is_u64() => Id::Number(n.as_u64().unwrap_or_default()),
         Some(Value::String(s)) if s.len() <= 256 => Id::Str(s.into()),
-        Some(_) => return Err((Id::Null, invalid("'id' should be a whole number or a short string"))),
+        Some(_) => {
+            return Err((
+                Id::Null,
+                invalid("'id' should be a whole number or a short string"),
+            ));
+        }
     };
     if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err((id, invalid("Invalid JSON-RPC request.")));
@@ -300,9 +367,20 @@ fn parse(message: Value) -> Result<Request, (Id<'static>, Error)> {
         return Err((id, invalid("Invalid JSON-RPC request.")));
     };
     match message.remove("params") {
-        None | Some(Value::Null) => Ok(Request { id, method, params: None }),
-        Some(Value::Object(params)) => Ok(Request { id, method, params: Some(params) }),
-        Some(_) => Err((id, Error::new(Code::InvalidParams, "'params' should be an object"))),
+        None | Some(Value::Null) => Ok(Request {
+            id,
+            method,
+            params: None,
+        }),
+        Some(Value::Object(params)) => Ok(Request {
+            id,
+            method,
+            params: Some(params),
+        }),
+        Some(_) => Err((
+            id,
+            Error::new(Code::InvalidParams, "'params' should be an object"),
+        )),
     }
 }
 
@@ -313,7 +391,10 @@ fn session_of(params: Option<&Map<String, Value>>, peer: &Peer) -> Result<Option
         Some(value) => match lenient_string(value) {
             Some(session) if !session.is_empty() && session.len() <= 128 => Ok(Some(session)),
             Some(session) if session.is_empty() => Ok(peer.session.clone()),
-            _ => Err(Error::new(Code::ServerError, "'sessionId' parameter should be a string of at most 128 bytes")),
+            _ => Err(Error::new(
+                Code::ServerError,
+                "'sessionId' parameter should be a string of at most 128 bytes",
+            )),
         },
     }
 }
@@ -322,16 +403,32 @@ fn session_of(params: Option<&Map<String, Value>>, peer: &Peer) -> Result<Option
 fn resolve_references(value: &mut Value, results: &[Value]) -> Result<(), Error> {
     match value {
         Value::String(text) => {
-            let Some(index) = text.strip_prefix("newref:").filter(|i| !i.is_empty()) else { return Ok(()) };
+            let Some(index) = text.strip_prefix("newref:").filter(|i| !i.is_empty()) else {
+                return Ok(());
+            };
             let number: usize = index.parse().map_err(|_| {
-                Error::new(Code::MalformedTransaction, format!("Invalid index of newref '{}'", clip(index)))
+                Error::new(
+                    Code::MalformedTransaction,
+                    format!("Invalid index of newref '{}'", clip(index)),
+                )
             })?;
-            *value = results.get(number).and_then(|r| r.pointer("/result/value")).cloned().ok_or_else(|| {
-                Error::new(Code::MalformedTransaction, format!("Result not found on request {number}"))
-            })?;
+            *value = results
+                .get(number)
+                .and_then(|r| r.pointer("/result/value"))
+                .cloned()
+                .ok_or_else(|| {
+                    Error::new(
+                        Code::MalformedTransaction,
+                        format!("Result not found on request {number}"),
+                    )
+                })?;
         }
-        Value::Array(items) => items.iter_mut().try_for_each(|v| resolve_references(v, results))?,
-        Value::Object(members) => members.values_mut().try_for_each(|v| resolve_references(v, results))?,
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|v| resolve_references(v, results))?,
+        Value::Object(members) => members
+            .values_mut()
+            .try_for_each(|v| resolve_references(v, results))?,
         _ => {}
     }
     Ok(())
@@ -351,7 +448,11 @@ fn refuse(id: Id<'_>, error: &Error) -> String {
 }
 
 fn accept(id: Id<'_>, result: Value) -> String {
-    text(MethodResponse::response(id, ResponsePayload::success(result), LARGEST_ANSWER))
+    text(MethodResponse::response(
+        id,
+        ResponsePayload::success(result),
+        LARGEST_ANSWER,
+    ))
 }
 
 fn text(response: MethodResponse) -> String {

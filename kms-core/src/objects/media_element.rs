@@ -13,7 +13,8 @@ use crate::graph::{DEFAULT_PAD, Pad};
 use crate::object::unix_millis;
 use crate::objects::media_pipeline::Dot;
 use crate::types::{
-    AudioCaps, CONNECT_ORDER, ElementConnectionData, ElementStats, MediaLatencyStat, MediaType, StatsType, VideoCaps,
+    AudioCaps, CONNECT_ORDER, ElementConnectionData, ElementStats, MediaLatencyStat, MediaType, StatsType,
+    VideoCaps,
 };
 
 params! {
@@ -82,8 +83,12 @@ params! {
 
 /// The class, for an element of type `T`.
 pub fn class<T: Element>() -> Class<T> {
-    let class = Class::<T>::new("MediaElement", "core", "What can be connected: has sources and sinks for audio, video and data.")
-        .extends(media_object::class());
+    let class = Class::<T>::new(
+        "MediaElement",
+        "core",
+        "What can be connected: has sources and sinks for audio, video and data.",
+    )
+    .extends(media_object::class());
     flow(formats(connections(class)))
         .event::<crate::events::ElementConnected>()
         .event::<crate::events::ElementDisconnected>()
@@ -149,22 +154,36 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
                 Ok(())
             },
         )
-        .method("setAudioFormat", "Format that audio is to leave this element in.", |this, _, p: SetAudioFormat| {
-            this.element().change_settings(|s| s.audio_format = Some(p.caps));
-            Ok(())
-        })
-        .method("setVideoFormat", "Format that video is to leave this element in.", |this, _, p: SetVideoFormat| {
-            this.element().change_settings(|s| s.video_format = Some(p.caps));
-            Ok(())
-        })
-        .method("dumpGstreamerDot", "Writes the element's graph into the server's log.", |this, _, p: Dot| {
-            let dot = pipeline(&**this)?.dot(Some(this.element().node), p.details);
-            tracing::info!(element = this.core().id(), dot, "graph");
-            Ok(())
-        })
-        .method("getGstreamerDot", "The element and its neighbours in DOT format (Graphviz).", |this, _, p: Dot| {
-            Ok(pipeline(&**this)?.dot(Some(this.element().node), p.details))
-        })
+        .method(
+            "setAudioFormat",
+            "Format that audio is to leave this element in.",
+            |this, _, p: SetAudioFormat| {
+                this.element().change_settings(|s| s.audio_format = Some(p.caps));
+                Ok(())
+            },
+        )
+        .method(
+            "setVideoFormat",
+            "Format that video is to leave this element in.",
+            |this, _, p: SetVideoFormat| {
+                this.element().change_settings(|s| s.video_format = Some(p.caps));
+                Ok(())
+            },
+        )
+        .method(
+            "dumpGstreamerDot",
+            "Writes the element's graph into the server's log.",
+            |this, _, p: Dot| {
+                let dot = pipeline(&**this)?.dot(Some(this.element().node), p.details);
+                tracing::info!(element = this.core().id(), dot, "graph");
+                Ok(())
+            },
+        )
+        .method(
+            "getGstreamerDot",
+            "The element and its neighbours in DOT format (Graphviz).",
+            |this, _, p: Dot| Ok(pipeline(&**this)?.dot(Some(this.element().node), p.details)),
+        )
 }
 
 fn flow<T: Element>(class: Class<T>) -> Class<T> {
@@ -204,7 +223,11 @@ struct Ends {
 }
 
 fn ends<T: Element>(this: &Arc<T>, call: &Call, p: &Connect) -> Result<Ends, Error> {
-    let pad = |name: &Option<String>| name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| DEFAULT_PAD.to_owned());
+    let pad = |name: &Option<String>| {
+        name.clone()
+            .filter(|n| !n.is_empty())
+            .unwrap_or_else(|| DEFAULT_PAD.to_owned())
+    };
     Ok(Ends {
         source: this.clone(),
         sink: call.element(&p.sink)?,
@@ -215,7 +238,10 @@ fn ends<T: Element>(this: &Arc<T>, call: &Call, p: &Connect) -> Result<Ends, Err
 }
 
 fn pipeline(element: &dyn Element) -> Result<Arc<MediaPipeline>, Error> {
-    element.core().pipeline().ok_or_else(|| Error::object_not_found(element.core().id()))
+    element
+        .core()
+        .pipeline()
+        .ok_or_else(|| Error::object_not_found(element.core().id()))
 }
 
 fn of_kind(media: Option<MediaType>) -> impl Fn(&ElementConnectionData) -> bool {
@@ -235,9 +261,10 @@ fn connection_data(edge: (Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)) -> Elem
 
 fn audio_or_video(media: MediaType, what: &str) -> Result<MediaType, Error> {
     match media {
-        MediaType::Data => {
-            Err(Error::new(Code::IllegalParam, format!("Media type DATA is not supported for {what}")))
-        }
+        MediaType::Data => Err(Error::new(
+            Code::IllegalParam,
+            format!("Media type DATA is not supported for {what}"),
+        )),
         media => Ok(media),
     }
 }
@@ -268,12 +295,20 @@ fn element_stats(element: &dyn Element, media: Option<MediaType>) -> ElementStat
         avg: 0.0,
     };
     let kinds = [MediaType::Audio, MediaType::Video];
-    let measured = if element.is_endpoint() { &kinds[..0] } else { &kinds[..] };
+    let measured = if element.is_endpoint() {
+        &kinds[..0]
+    } else {
+        &kinds[..]
+    };
     ElementStats {
         id: element.core().id().to_owned(),
         stats_type: StatsType::Element,
         timestamp_millis: unix_millis() as i64,
-        input_latency: measured.iter().filter(|m| media.is_none_or(|k| k == **m)).map(latency).collect(),
+        input_latency: measured
+            .iter()
+            .filter(|m| media.is_none_or(|k| k == **m))
+            .map(latency)
+            .collect(),
     }
 }
 
@@ -289,6 +324,8 @@ impl Wire for StatsMapWire {
         Err(place.wrong("object"))
     }
     fn encode(&self) -> Option<Value> {
-        Some(Value::Object(self.0.iter().map(|(k, v)| (k.clone(), v.clone())).collect()))
+        Some(Value::Object(
+            self.0.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ))
     }
 }

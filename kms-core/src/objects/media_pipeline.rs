@@ -105,7 +105,10 @@ impl MediaPipeline {
             let from = Pad::new(source.element().node, media, source_pad);
             (from, Pad::new(sink.element().node, media, sink_pad))
         };
-        let before: Vec<Option<Pad>> = media.iter().map(|m| elements.graph.source_of(&pads(*m).1).cloned()).collect();
+        let before: Vec<Option<Pad>> = media
+            .iter()
+            .map(|m| elements.graph.source_of(&pads(*m).1).cloned())
+            .collect();
         let mut changes = Vec::new();
         for media in media {
             let (from, to) = pads(*media);
@@ -140,7 +143,10 @@ impl MediaPipeline {
             let to = Pad::new(sink.element().node, *media, sink_pad);
             let mut changes = elements.graph.disconnect(&from, &to);
             if changes.is_empty() {
-                changes.push(Change::Disconnected { source: from, sink: to });
+                changes.push(Change::Disconnected {
+                    source: from,
+                    sink: to,
+                });
             }
             apply(&elements, changes);
         }
@@ -168,7 +174,12 @@ impl MediaPipeline {
     /// The terminal elements that an element feeds, directly or through others.
     pub fn fed_from(&self, element: &ElementCore) -> Vec<Arc<dyn Element>> {
         let elements = lock(&self.elements);
-        elements.graph.sinks_of(element.node).into_iter().filter_map(|node| elements.get(node)).collect()
+        elements
+            .graph
+            .sinks_of(element.node)
+            .into_iter()
+            .filter_map(|node| elements.get(node))
+            .collect()
     }
 
     /// Whether media enters a pad.
@@ -186,7 +197,11 @@ impl MediaPipeline {
     pub fn formats_changed(&self, element: &dyn Element) -> Vec<(MediaType, String)> {
         let elements = lock(&self.elements);
         let node = element.element().node;
-        let edges = elements.graph.connections_to(node).into_iter().chain(elements.graph.connections_from(node));
+        let edges = elements
+            .graph
+            .connections_to(node)
+            .into_iter()
+            .chain(elements.graph.connections_from(node));
         let mut problems = Vec::new();
         for (source, sink) in edges {
             if let (Some(a), Some(b)) = (elements.get(source.node), elements.get(sink.node))
@@ -206,15 +221,21 @@ impl MediaPipeline {
             None => true,
             Some(only) => {
                 node == only
-                    || edges.iter().any(|(a, b)| (a.node == node && b.node == only) || (b.node == node && a.node == only))
+                    || edges.iter().any(|(a, b)| {
+                        (a.node == node && b.node == only) || (b.node == node && a.node == only)
+                    })
             }
         };
         let parameters = !matches!(details, Some(GstreamerDotDetails::ShowMediaType));
-        let mut out = String::from("digraph pipeline {\n  rankdir=LR;\n  node [shape=box, style=\"filled,rounded\"];\n");
+        let mut out = String::from(
+            "digraph pipeline {\n  rankdir=LR;\n  node [shape=box, style=\"filled,rounded\"];\n",
+        );
         let mut nodes: Vec<Node> = elements.by_node.keys().copied().filter(|n| near(*n)).collect();
         nodes.sort_unstable();
         for node in nodes {
-            let Some(element) = elements.get(node) else { continue };
+            let Some(element) = elements.get(node) else {
+                continue;
+            };
             let kind = element.core().qualified_type().trim_start_matches("kurento.");
             let mut label = format!("{kind}\\n{}", dot_text(&element.core().name()));
             if parameters {
@@ -228,7 +249,11 @@ impl MediaPipeline {
             let flows = elements.graph.is_flowing_in(sink);
             let style = if flows { "solid" } else { "dashed" };
             let media = source.media.lower();
-            let _ = writeln!(out, "  n{} -> n{} [label=\"{media}\", style={style}];", source.node, sink.node);
+            let _ = writeln!(
+                out,
+                "  n{} -> n{} [label=\"{media}\", style={style}];",
+                source.node, sink.node
+            );
         }
         out.push_str("}\n");
         out
@@ -240,7 +265,10 @@ fn dot_text(text: &str) -> String {
     text.chars().take(120).flat_map(|c| c.escape_default()).collect()
 }
 
-fn with_elements(elements: &Elements, edges: Vec<(Pad, Pad)>) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
+fn with_elements(
+    elements: &Elements,
+    edges: Vec<(Pad, Pad)>,
+) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
     let resolve = |(source, sink): (Pad, Pad)| {
         Some((elements.get(source.node)?, source, elements.get(sink.node)?, sink))
     };
@@ -249,7 +277,14 @@ fn with_elements(elements: &Elements, edges: Vec<(Pad, Pad)>) -> Vec<(Arc<dyn El
 
 /// Whether a route that is about to be made can carry anything.
 fn check_formats(elements: &Elements, change: &Change) -> Result<(), Error> {
-    let Change::Route { sink, media, source: Some(source) } = change else { return Ok(()) };
+    let Change::Route {
+        sink,
+        media,
+        source: Some(source),
+    } = change
+    else {
+        return Ok(());
+    };
     match (elements.get(*source), elements.get(*sink)) {
         (Some(source), Some(sink)) => common_format(&*source, &*sink, *media),
         _ => Ok(()),
@@ -257,11 +292,15 @@ fn check_formats(elements: &Elements, change: &Change) -> Result<(), Error> {
 }
 
 fn common_format(source: &dyn Element, sink: &dyn Element, media: MediaType) -> Result<(), Error> {
-    let (Some(gives), Some(takes)) = (source.formats(media), sink.formats(media)) else { return Ok(()) };
+    let (Some(gives), Some(takes)) = (source.formats(media), sink.formats(media)) else {
+        return Ok(());
+    };
     if gives.is_empty() || takes.is_empty() || gives.iter().any(|g| takes.contains(g)) {
         return Ok(());
     }
-    let side = |e: &dyn Element, codecs: &[String]| format!("'{}' negotiated {}", e.core().name(), codecs.join(", "));
+    let side = |e: &dyn Element, codecs: &[String]| {
+        format!("'{}' negotiated {}", e.core().name(), codecs.join(", "))
+    };
     Err(Error::new(
         Code::Connect,
         format!(
@@ -288,17 +327,29 @@ fn apply(elements: &Elements, changes: Vec<Change>) {
             Change::FlowIn(pad, flowing) => {
                 if let Some(element) = elements.get(pad.node) {
                     let (state, media_type) = (flow_state(flowing), pad.media);
-                    element.core().raise(&MediaFlowInStateChanged { state, pad_name: pad.name, media_type });
+                    element.core().raise(&MediaFlowInStateChanged {
+                        state,
+                        pad_name: pad.name,
+                        media_type,
+                    });
                 }
             }
             Change::FlowOut(pad, flowing) => {
                 if let Some(element) = elements.get(pad.node) {
                     let (state, media_type) = (flow_state(flowing), pad.media);
                     let bin_name = format!("{}_{}", pad.name, pad.media.lower());
-                    element.core().raise(&MediaFlowOutStateChanged { state, pad_name: pad.name, media_type });
+                    element.core().raise(&MediaFlowOutStateChanged {
+                        state,
+                        pad_name: pad.name,
+                        media_type,
+                    });
                     if flowing {
                         let state = MediaTranscodingState::NotTranscoding;
-                        element.core().raise(&MediaTranscodingStateChanged { state, bin_name, media_type });
+                        element.core().raise(&MediaTranscodingStateChanged {
+                            state,
+                            bin_name,
+                            media_type,
+                        });
                     }
                 }
             }
@@ -307,11 +358,17 @@ fn apply(elements: &Elements, changes: Vec<Change>) {
 }
 
 fn flow_state(flowing: bool) -> MediaFlowState {
-    if flowing { MediaFlowState::Flowing } else { MediaFlowState::NotFlowing }
+    if flowing {
+        MediaFlowState::Flowing
+    } else {
+        MediaFlowState::NotFlowing
+    }
 }
 
 fn announce_connection(elements: &Elements, source: &Pad, sink: &Pad, connected: bool) {
-    let (Some(from), Some(to)) = (elements.get(source.node), elements.get(sink.node)) else { return };
+    let (Some(from), Some(to)) = (elements.get(source.node), elements.get(sink.node)) else {
+        return;
+    };
     let (media_type, sink_ref) = (source.media, Ref::new(to.core().id()));
     let (source_media_description, sink_media_description) = (source.name.clone(), sink.name.clone());
     if connected {
@@ -358,11 +415,21 @@ pub(super) fn class() -> Class<MediaPipeline> {
             Ok(())
         },
     )
-    .method("getGstreamerDot", "The graph of all elements in DOT format (Graphviz).", |this, _, p: Dot| {
-        Ok(this.dot(None, p.details))
-    })
-    .method("dumpGstreamerDot", "Writes the graph into the server's log.", |this, _, p: Dot| {
-        tracing::info!(pipeline = this.core().id(), dot = this.dot(None, p.details), "graph");
-        Ok(())
-    })
+    .method(
+        "getGstreamerDot",
+        "The graph of all elements in DOT format (Graphviz).",
+        |this, _, p: Dot| Ok(this.dot(None, p.details)),
+    )
+    .method(
+        "dumpGstreamerDot",
+        "Writes the graph into the server's log.",
+        |this, _, p: Dot| {
+            tracing::info!(
+                pipeline = this.core().id(),
+                dot = this.dot(None, p.details),
+                "graph"
+            );
+            Ok(())
+        },
+    )
 }

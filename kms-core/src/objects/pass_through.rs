@@ -49,14 +49,18 @@ impl Element for PassThrough {
 
 /// The class.
 pub(super) fn class() -> Class<PassThrough> {
-    Class::<PassThrough>::new("PassThrough", "core", "Passes on what it gets. Useful as a fixed point while its surroundings change.")
-        .extends(media_element::class())
-        .constructor(|call, p: InPipeline| {
-            let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
-            let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.PassThrough")
-                .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-            let this = Arc::new(PassThrough { element });
-            pipeline.join(this.clone());
-            Ok(this)
-        })
+    Class::<PassThrough>::new(
+        "PassThrough",
+        "core",
+        "Passes on what it gets. Useful as a fixed point while its surroundings change.",
+    )
+    .extends(media_element::class())
+    .constructor(|call, p: InPipeline| {
+        let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
+        let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.PassThrough")
+            .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
+        let this = Arc::new(PassThrough { element });
+        pipeline.join(this.clone());
+        Ok(this)
+    })
 }

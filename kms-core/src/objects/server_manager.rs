@@ -36,7 +36,9 @@ impl ServerManager {
     /// The manager of a server.
     pub(crate) fn new(server: &Server) -> ServerManager {
         let id = "manager_ServerManager".to_owned();
-        ServerManager { core: ObjectCore::with_id(server, id, "kurento.ServerManager", None) }
+        ServerManager {
+            core: ObjectCore::with_id(server, id, "kurento.ServerManager", None),
+        }
     }
 }
 

@@ -14,12 +14,20 @@ pub(super) async fn create(call: Call, params: Map<String, Value>) -> Answer {
     let name = required(&params, "type")?;
     let class = call.server.registry().find(&name).cloned();
     let Some((class, make)) = class.and_then(|c| c.create.clone().map(|make| (c, make))) else {
-        return Err(Error::new(Code::ObjectNotAvailable, format!("Factory '{}' not found", clip(&name))));
+        return Err(Error::new(
+            Code::ObjectNotAvailable,
+            format!("Factory '{}' not found", clip(&name)),
+        ));
     };
     let constructor = match params.get("constructorParams") {
         None | Some(Value::Null) => None,
         Some(Value::Object(map)) => Some(map),
-        Some(_) => return Err(Error::new(Code::Marshall, "'constructorParams' should be an object")),
+        Some(_) => {
+            return Err(Error::new(
+                Code::Marshall,
+                "'constructorParams' should be an object",
+            ));
+        }
     };
     let object = make(call.clone(), constructor)?;
     call.server.add(object.clone(), class.clone(), &call.session)?;
@@ -38,11 +46,17 @@ async fn set_properties(
 ) {
     for (name, value) in properties {
         let mut chars = name.chars();
-        let setter = chars.next().map(|c| format!("set{}{}", c.to_uppercase(), chars.as_str())).unwrap_or_default();
+        let setter = chars
+            .next()
+            .map(|c| format!("set{}{}", c.to_uppercase(), chars.as_str()))
+            .unwrap_or_default();
         let outcome = match class.methods.get(setter.as_str()) {
             Some(method) => {
                 let params = Map::from_iter([(name.clone(), value.clone())]);
-                (method.run)(object.clone(), call.clone(), Some(&params)).wait().await.map(|_| ())
+                (method.run)(object.clone(), call.clone(), Some(&params))
+                    .wait()
+                    .await
+                    .map(|_| ())
             }
             None => Err(Error::new(Code::Marshall, "there is no such property to set")),
         };

@@ -32,5 +32,9 @@ fn waits(call: &Call, params: &Map<String, Value>) -> bool {
 
 /// Only `invoke` can reach a method that waits on purpose.
 pub(super) const fn waits_if_invoke(verb: &str) -> fn(&Call, &Map<String, Value>) -> bool {
-    if matches!(verb.as_bytes(), b"invoke") { waits } else { |_, _| false }
+    if matches!(verb.as_bytes(), b"invoke") {
+        waits
+    } else {
+        |_, _| false
+    }
 }

@@ -66,9 +66,15 @@ verbs! {
 
 /// A member of `params` that must be a string, or a scalar Kurento takes for one.
 fn required(params: &Map<String, Value>, name: &str) -> Result<String, Error> {
-    let value =
-        params.get(name).ok_or_else(|| Error::new(Code::ServerError, format!("'{name}' parameter is required")))?;
-    lenient_string(value).ok_or_else(|| Error::new(Code::ServerError, format!("'{name}' parameter should be a string")))
+    let value = params
+        .get(name)
+        .ok_or_else(|| Error::new(Code::ServerError, format!("'{name}' parameter is required")))?;
+    lenient_string(value).ok_or_else(|| {
+        Error::new(
+            Code::ServerError,
+            format!("'{name}' parameter should be a string"),
+        )
+    })
 }
 
 fn value(value: Value) -> Answer {

@@ -65,7 +65,11 @@ pub struct TurnServer {
 
 impl std::fmt::Debug for TurnServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TurnServer({} {:?} {}:***)", self.address, self.transport, self.username)
+        write!(
+            f,
+            "TurnServer({} {:?} {}:***)",
+            self.address, self.transport, self.username
+        )
     }
 }
 

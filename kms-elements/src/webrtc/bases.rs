@@ -51,14 +51,23 @@ pub struct Bandwidths {
 
 impl Default for Bandwidths {
     fn default() -> Self {
-        Bandwidths { max_audio_recv: 0, max_video_recv: 0, min_video_recv: 100, min_video_send: 100, max_video_send: 500 }
+        Bandwidths {
+            max_audio_recv: 0,
+            max_video_recv: 0,
+            min_video_recv: 100,
+            min_video_send: 100,
+            max_video_send: 500,
+        }
     }
 }
 
 /// An endpoint that negotiates RTP by SDP.
 pub trait RtpSession: Element {
     /// Makes an offer.
-    fn generate_offer(self: Arc<Self>, options: OfferOptions) -> impl Future<Output = Result<String, Error>> + Send;
+    fn generate_offer(
+        self: Arc<Self>,
+        options: OfferOptions,
+    ) -> impl Future<Output = Result<String, Error>> + Send;
     /// Takes an offer and answers it.
     fn process_offer(self: Arc<Self>, offer: String) -> impl Future<Output = Result<String, Error>> + Send;
     /// Takes an answer; gives back the local description.
@@ -88,14 +97,19 @@ pub trait RtpSession: Element {
 }
 
 fn endpoint<T: RtpSession>() -> Class<T> {
-    Class::<T>::new("Endpoint", "core", "Where media enters or leaves the server.").extends(media_element::class())
+    Class::<T>::new("Endpoint", "core", "Where media enters or leaves the server.")
+        .extends(media_element::class())
 }
 
 fn session_endpoint<T: RtpSession>() -> Class<T> {
-    Class::<T>::new("SessionEndpoint", "core", "An endpoint with a session that begins and ends.")
-        .extends(endpoint())
-        .event::<MediaSessionTerminated>()
-        .event::<MediaSessionStarted>()
+    Class::<T>::new(
+        "SessionEndpoint",
+        "core",
+        "An endpoint with a session that begins and ends.",
+    )
+    .extends(endpoint())
+    .event::<MediaSessionTerminated>()
+    .event::<MediaSessionStarted>()
 }
 
 fn sdp_endpoint<T: RtpSession>() -> Class<T> {

@@ -70,16 +70,21 @@ fn read_pem(path: &Path) -> Result<Certificate, CertificateError> {
     let pem = std::fs::read(path).map_err(|e| CertificateError::Read(path.to_owned(), e))?;
     let content = |e| CertificateError::Content(path.to_owned(), e);
     let certificate = X509::from_pem(&pem).and_then(|c| c.to_der()).map_err(content)?;
-    let private_key = PKey::private_key_from_pem(&pem).and_then(|k| k.private_key_to_pkcs8()).map_err(content)?;
-    Ok(Certificate { certificate, private_key })
+    let private_key = PKey::private_key_from_pem(&pem)
+        .and_then(|k| k.private_key_to_pkcs8())
+        .map_err(content)?;
+    Ok(Certificate {
+        certificate,
+        private_key,
+    })
 }
 
 fn make(kind: CertificateKeyType) -> Result<Certificate, ErrorStack> {
     let key: PKey<Private> = match kind {
         CertificateKeyType::Rsa => PKey::from_rsa(Rsa::generate(2048)?)?,
-        CertificateKeyType::Ecdsa => {
-            PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)?
-        }
+        CertificateKeyType::Ecdsa => PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(
+            Nid::X9_62_PRIME256V1,
+        )?)?)?,
     };
     let mut name = X509NameBuilder::new()?;
     name.append_entry_by_nid(Nid::COMMONNAME, "kms")?;
@@ -95,7 +100,10 @@ fn make(kind: CertificateKeyType) -> Result<Certificate, ErrorStack> {
     builder.set_not_after(&*Asn1Time::days_from_now(DAYS_VALID)?)?;
     builder.set_pubkey(&key)?;
     builder.sign(&key, MessageDigest::sha256())?;
-    Ok(Certificate { certificate: builder.build().to_der()?, private_key: key.private_key_to_pkcs8()? })
+    Ok(Certificate {
+        certificate: builder.build().to_der()?,
+        private_key: key.private_key_to_pkcs8()?,
+    })
 }
 
 #[cfg(test)]
@@ -106,17 +114,29 @@ mod tests {
     fn a_certificate_is_made_once_and_differs_by_kind() {
         let certificates = Certificates::load(None, None).expect("no files are given");
         let get = |kind| certificates.get(kind).expect("a certificate can be made");
-        assert!(Arc::ptr_eq(&get(CertificateKeyType::Ecdsa), &get(CertificateKeyType::Ecdsa)));
-        assert_ne!(get(CertificateKeyType::Rsa).certificate, get(CertificateKeyType::Ecdsa).certificate);
+        assert!(Arc::ptr_eq(
+            &get(CertificateKeyType::Ecdsa),
+            &get(CertificateKeyType::Ecdsa)
+        ));
+        assert_ne!(
+            get(CertificateKeyType::Rsa).certificate,
+            get(CertificateKeyType::Ecdsa).certificate
+        );
     }
 
     #[test]
     fn a_file_that_is_no_certificate_is_named() {
         let path = std::env::temp_dir().join(format!("kms-no-certificate-{}.pem", std::process::id()));
         std::fs::write(&path, "nonsense").expect("the temporary folder can be written to");
-        let error = Certificates::load(Some(&path), None).err().expect("it is refused").to_string();
+        let error = Certificates::load(Some(&path), None)
+            .err()
+            .expect("it is refused")
+            .to_string();
         std::fs::remove_file(&path).expect("it was just written");
-        assert!(error.contains("kms-no-certificate") && error.contains("PEM"), "{error}");
+        assert!(
+            error.contains("kms-no-certificate") && error.contains("PEM"),
+            "{error}"
+        );
         assert!(Certificates::load(None, Some(Path::new("/nonexistent.pem"))).is_err());
     }
 }

@@ -8,16 +8,16 @@ use kms_core::objects::{MediaPipeline, names};
 use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, params};
 
+use super::Defaults;
 use super::api::{DataChannelOptions, PeerEvent};
 use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
 use super::engine::{DataChannelError, Engine};
 use super::types::{
-    CertificateKeyType, DSCPValue, DataChannelClosed, DataChannelOpened, DtlsConnectionStateChange, IceCandidate,
-    IceCandidateFound, IceComponentStateChanged, IceGatheringDone, NewCandidatePairSelected,
+    CertificateKeyType, DSCPValue, DataChannelClosed, DataChannelOpened, DtlsConnectionStateChange,
+    IceCandidate, IceCandidateFound, IceComponentStateChanged, IceGatheringDone, NewCandidatePairSelected,
 };
-use super::Defaults;
 
 params! {
     /// Parameters of the constructor.
@@ -76,13 +76,15 @@ pub(super) struct EventPump {
 impl EventPump {
     fn start() -> std::io::Result<EventPump> {
         let (queue, events) = sync_channel::<(Weak<WebRtcEndpoint>, PeerEvent)>(MOST_EVENTS);
-        std::thread::Builder::new().name("webrtc-events".into()).spawn(move || {
-            for (endpoint, event) in events {
-                if let Some(endpoint) = endpoint.upgrade() {
-                    endpoint.handle(event);
+        std::thread::Builder::new()
+            .name("webrtc-events".into())
+            .spawn(move || {
+                for (endpoint, event) in events {
+                    if let Some(endpoint) = endpoint.upgrade() {
+                        endpoint.handle(event);
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(EventPump { queue })
     }
 
@@ -98,7 +100,11 @@ impl EventPump {
 pub fn class(engine: Engine, defaults: Defaults) -> Result<Class<WebRtcEndpoint>, CertificateError> {
     let certificates = Certificates::load(defaults.pem_rsa.as_deref(), defaults.pem_ecdsa.as_deref())?;
     let pump = EventPump::start().map_err(|e| CertificateError::Read("(threads)".into(), e))?;
-    let shared = Arc::new(Shared { engine, certificates, pump });
+    let shared = Arc::new(Shared {
+        engine,
+        certificates,
+        pump,
+    });
     // The default certificate is made while the server starts, so that the first call need not wait for it.
     let early = shared.clone();
     std::thread::spawn(move || early.certificates.get(CertificateKeyType::Rsa).map(drop));
@@ -134,7 +140,10 @@ fn illegal(name: &str, error: impl std::fmt::Display) -> Error {
 }
 
 /// An address property: empty for none.
-fn address<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<Option<T>, Error> {
+fn address<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &str,
+    value: &str,
+) -> Result<Option<T>, Error> {
     let value = value.trim();
     if value.is_empty() {
         return Ok(None);
@@ -260,11 +269,16 @@ fn with_methods(class: Class<WebRtcEndpoint>) -> Class<WebRtcEndpoint> {
 
 async fn create_channel(this: &WebRtcEndpoint, p: CreateDataChannel) -> Result<(), Error> {
     if !this.options.data_channels {
-        return Err(illegal("createDataChannel", "make the endpoint with useDataChannels=true"));
+        return Err(illegal(
+            "createDataChannel",
+            "make the endpoint with useDataChannels=true",
+        ));
     }
     let limit = |name: &str, value: i32| match value {
         -1 => Ok(None),
-        value => u16::try_from(value).map(Some).map_err(|_| illegal(name, "-1 to 65535 are possible")),
+        value => u16::try_from(value)
+            .map(Some)
+            .map_err(|_| illegal(name, "-1 to 65535 are possible")),
     };
     let options = DataChannelOptions {
         label: p.label,
@@ -276,7 +290,10 @@ async fn create_channel(this: &WebRtcEndpoint, p: CreateDataChannel) -> Result<(
     let Some(peer) = this.existing_peer() else {
         return Err(illegal("createDataChannel", DataChannelError::NotNegotiated));
     };
-    peer.create_data_channel(options).await.map(drop).map_err(|e| illegal("createDataChannel", e))
+    peer.create_data_channel(options)
+        .await
+        .map(drop)
+        .map_err(|e| illegal("createDataChannel", e))
 }
 
 fn with_events(class: Class<WebRtcEndpoint>) -> Class<WebRtcEndpoint> {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use kms_core::element::StatsMap;
 use kms_core::events::{
-    ConnectionStateChanged, Error as ErrorEvent, MediaSessionStarted, MediaSessionTerminated, MediaStateChanged,
+    ConnectionStateChanged, Error as ErrorEvent, MediaSessionStarted, MediaSessionTerminated,
+    MediaStateChanged,
 };
 use kms_core::object::lock;
 use kms_core::objects::MediaPipeline;
@@ -16,7 +17,9 @@ use kms_core::{Element, ElementCore, Object, ObjectCore};
 use protocol::{Code, Error};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::api::{self, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, PeerEvent, PeerEvents};
+use super::api::{
+    self, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, PeerEvent, PeerEvents,
+};
 use super::bases::{Bandwidths, RtpSession};
 use super::certificate::Certificates;
 use super::engine::{Engine, Peer};
@@ -25,7 +28,8 @@ use super::statistics::stats_map;
 use super::types::{
     CertificateKeyType, DataChannelClosed, DataChannelOpened, DtlsConnection, DtlsConnectionState,
     DtlsConnectionStateChange, IceCandidate, IceCandidateFound, IceCandidatePair, IceComponentState,
-    IceComponentStateChanged, IceConnection, IceGatheringDone, NewCandidatePairSelected, OfferOptions, RembParams,
+    IceComponentStateChanged, IceConnection, IceGatheringDone, NewCandidatePairSelected, OfferOptions,
+    RembParams,
 };
 
 /// With BUNDLE there is one stream, and with rtcp-mux one component.
@@ -178,7 +182,9 @@ impl WebRtcEndpoint {
         }
         let (shared, key) = (self.shared.clone(), self.options.key);
         let certificate = tokio::task::spawn_blocking(move || shared.certificates.get(key)).await;
-        let certificate = certificate.map_err(|e| unexpected(&e))?.map_err(|e| unexpected(&e))?;
+        let certificate = certificate
+            .map_err(|e| unexpected(&e))?
+            .map_err(|e| unexpected(&e))?;
         let settings = api::PeerSettings {
             certificate,
             data_channels: self.options.data_channels,
@@ -186,8 +192,13 @@ impl WebRtcEndpoint {
             sendonly: self.options.sendonly,
             dscp: self.options.dscp,
         };
-        let listener = Arc::new(Listener { endpoint: self.this.clone(), pump: self.shared.pump.clone() });
-        let peer = self.peer.get_or_init(|| self.shared.engine.add_peer(self.affinity, settings, listener));
+        let listener = Arc::new(Listener {
+            endpoint: self.this.clone(),
+            pump: self.shared.pump.clone(),
+        });
+        let peer = self
+            .peer
+            .get_or_init(|| self.shared.engine.add_peer(self.affinity, settings, listener));
         self.connect_sources(peer);
         Ok(peer)
     }
@@ -200,10 +211,14 @@ impl WebRtcEndpoint {
                 self.shared.engine.set_source(peer, kind, source.peer.get());
             }
         }
-        let Some(pipeline) = self.element.object.pipeline() else { return };
+        let Some(pipeline) = self.element.object.pipeline() else {
+            return;
+        };
         // Endpoints that were connected to this one before it had a peer.
         for sink in pipeline.fed_from(&self.element) {
-            let Ok(sink) = sink.into_any().downcast::<WebRtcEndpoint>() else { continue };
+            let Ok(sink) = sink.into_any().downcast::<WebRtcEndpoint>() else {
+                continue;
+            };
             if let Some(sink_peer) = sink.peer.get() {
                 sink.connect_sources_from(self, sink_peer, peer);
             }
@@ -212,7 +227,9 @@ impl WebRtcEndpoint {
 
     fn connect_sources_from(&self, source: &WebRtcEndpoint, own: &Peer, peer: &Peer) {
         for (index, kind) in [Kind::Audio, Kind::Video, Kind::Data].into_iter().enumerate() {
-            let feeds = lock(&self.sources)[index].as_ref().is_some_and(|s| std::ptr::eq(s.as_ptr(), source));
+            let feeds = lock(&self.sources)[index]
+                .as_ref()
+                .is_some_and(|s| std::ptr::eq(s.as_ptr(), source));
             if feeds {
                 self.shared.engine.set_source(own, kind, Some(peer));
             }
@@ -229,7 +246,11 @@ impl WebRtcEndpoint {
             max_video_recv: bits(b.max_video_recv),
             max_audio_recv: bits(b.max_audio_recv),
             min_video_send: bits(b.min_video_send),
-            max_video_send: if settings.max_video_send_set { bits(b.max_video_send) } else { 0 },
+            max_video_send: if settings.max_video_send_set {
+                bits(b.max_video_send)
+            } else {
+                0
+            },
         }
     }
 
@@ -301,12 +322,18 @@ impl WebRtcEndpoint {
             let answer = peer.process_offer(wanted, self.limits()).await;
             answers.push(answer.map_err(|e| negotiation_error(e, Code::SdpProcessOffer))?);
             let early = std::mem::take(&mut lock(&self.state).early);
-            for candidate in leg.candidates.iter().chain(early.iter().map(|(candidate, _)| candidate)) {
+            for candidate in leg
+                .candidates
+                .iter()
+                .chain(early.iter().map(|(candidate, _)| candidate))
+            {
                 // One that can't be used does not spoil the others.
                 let _ = peer.add_remote_candidate(candidate);
             }
         }
-        let answer = offer.answer(&answers, &self.local()).map_err(|e| sdp_error(&e, Code::SdpCreate))?;
+        let answer = offer
+            .answer(&answers, &self.local())
+            .map_err(|e| sdp_error(&e, Code::SdpCreate))?;
         lock(&self.state).mids = offer.accepted();
         {
             let mut descriptions = lock(&self.descriptions);
@@ -327,7 +354,10 @@ impl WebRtcEndpoint {
             match &descriptions.phase {
                 Phase::Offered(made) => made.clone(),
                 _ if descriptions.answered => {
-                    return Err(Error::new(Code::SdpAnswerProcessed, "Sdp Answer already processed"));
+                    return Err(Error::new(
+                        Code::SdpAnswerProcessed,
+                        "Sdp Answer already processed",
+                    ));
                 }
                 _ => {
                     let message = "Offer not generated. It is not possible to process an answer.";
@@ -335,12 +365,17 @@ impl WebRtcEndpoint {
                 }
             }
         };
-        let answer = RemoteAnswer::parse(&text, &offered).map_err(|e| sdp_error(&e, Code::SdpProcessAnswer))?;
+        let answer =
+            RemoteAnswer::parse(&text, &offered).map_err(|e| sdp_error(&e, Code::SdpProcessAnswer))?;
         let peer = self.peer().await?;
         let done = peer.process_answer(answer.sdp).await;
         done.map_err(|e| negotiation_error(e, Code::SdpProcessAnswer))?;
         let early = std::mem::take(&mut lock(&self.state).early);
-        for candidate in answer.candidates.iter().chain(early.iter().map(|(candidate, _)| candidate)) {
+        for candidate in answer
+            .candidates
+            .iter()
+            .chain(early.iter().map(|(candidate, _)| candidate))
+        {
             let _ = peer.add_remote_candidate(candidate);
         }
         let local = {
@@ -365,7 +400,12 @@ impl WebRtcEndpoint {
         if first {
             self.core().raise(&MediaSessionStarted {});
         }
-        let problems = self.element.object.pipeline().map(|p| p.formats_changed(self)).unwrap_or_default();
+        let problems = self
+            .element
+            .object
+            .pipeline()
+            .map(|p| p.formats_changed(self))
+            .unwrap_or_default();
         for (_, message) in problems {
             self.raise_error(&message, Code::UnsupportedMediaType);
         }
@@ -395,7 +435,9 @@ impl WebRtcEndpoint {
             if state.early.len() >= MOST_EARLY_CANDIDATES {
                 return Err(refuse());
             }
-            state.early.push((candidate.candidate.clone(), candidate.sdp_mid.clone()));
+            state
+                .early
+                .push((candidate.candidate.clone(), candidate.sdp_mid.clone()));
             return Ok(());
         }
         let of_mline = |(index, mid): &(usize, String)| {
@@ -430,21 +472,31 @@ impl WebRtcEndpoint {
 
     /// The pair in use.
     pub(super) fn pairs(&self) -> Vec<IceCandidatePair> {
-        lock(&self.state).pair.clone().map(candidate_pair).into_iter().collect()
+        lock(&self.state)
+            .pair
+            .clone()
+            .map(candidate_pair)
+            .into_iter()
+            .collect()
     }
 
     /// State of ICE, once it was used.
     pub(super) fn ice_connections(&self) -> Vec<IceConnection> {
         let state = lock(&self.state).ice;
         let used = state != IceState::Disconnected || self.peer.get().is_some();
-        let connection =
-            IceConnection { stream_id: STREAM.to_string(), component_id: COMPONENT, state: ice_state(state) };
+        let connection = IceConnection {
+            stream_id: STREAM.to_string(),
+            component_id: COMPONENT,
+            state: ice_state(state),
+        };
         used.then_some(connection).into_iter().collect()
     }
 
     /// State of DTLS, once it was used.
     pub(super) fn dtls_connections(&self) -> Vec<DtlsConnection> {
-        let Some(state) = lock(&self.state).dtls else { return Vec::new() };
+        let Some(state) = lock(&self.state).dtls else {
+            return Vec::new();
+        };
         let connection = |component: &str| DtlsConnection {
             stream_id: STREAM.to_string(),
             component_id: component.to_owned(),
@@ -463,12 +515,18 @@ impl WebRtcEndpoint {
             PeerEvent::Dtls(state) => self.dtls_changed(state),
             PeerEvent::PairSelected { local, remote } => {
                 lock(&self.state).pair = Some((local.clone(), remote.clone()));
-                self.core().raise(&NewCandidatePairSelected { candidate_pair: candidate_pair((local, remote)) });
+                self.core().raise(&NewCandidatePairSelected {
+                    candidate_pair: candidate_pair((local, remote)),
+                });
             }
             PeerEvent::Receiving(kind, receiving) => self.element.set_producing(media_type(kind), receiving),
             PeerEvent::MediaConnected(connected) => self.media_changed(connected),
-            PeerEvent::DataChannelOpened(id) => self.core().raise(&DataChannelOpened { channel_id: i32::from(id) }),
-            PeerEvent::DataChannelClosed(id) => self.core().raise(&DataChannelClosed { channel_id: i32::from(id) }),
+            PeerEvent::DataChannelOpened(id) => self.core().raise(&DataChannelOpened {
+                channel_id: i32::from(id),
+            }),
+            PeerEvent::DataChannelClosed(id) => self.core().raise(&DataChannelClosed {
+                channel_id: i32::from(id),
+            }),
             PeerEvent::CodecUnsupported { kind, codec } => {
                 let media = media_type(kind).lower();
                 let message = format!(
@@ -488,8 +546,11 @@ impl WebRtcEndpoint {
             state.mids.clone()
         };
         for (index, mid) in mids {
-            let candidate =
-                IceCandidate { candidate: line.clone(), sdp_mid: mid, sdp_m_line_index: i32::try_from(index).unwrap_or(0) };
+            let candidate = IceCandidate {
+                candidate: line.clone(),
+                sdp_mid: mid,
+                sdp_m_line_index: i32::try_from(index).unwrap_or(0),
+            };
             self.core().raise(&IceCandidateFound { candidate });
         }
     }
@@ -497,7 +558,11 @@ impl WebRtcEndpoint {
     fn ice_changed(&self, ice: IceState) {
         lock(&self.state).ice = ice;
         let state = ice_state(ice);
-        self.core().raise(&IceComponentStateChanged { stream_id: STREAM, component_id: COMPONENT, state });
+        self.core().raise(&IceComponentStateChanged {
+            stream_id: STREAM,
+            component_id: COMPONENT,
+            state,
+        });
         if matches!(ice, IceState::Disconnected | IceState::Failed) {
             self.connection_changed(false);
         } else if ice == IceState::Ready {
@@ -512,7 +577,11 @@ impl WebRtcEndpoint {
             DtlsState::Closed | DtlsState::Failed => self.connection_changed(false),
             DtlsState::New | DtlsState::Connecting => {}
         }
-        let components: &[&str] = if dtls == DtlsState::New { &[DTLS_SENDS] } else { &[DTLS_RECEIVES, DTLS_SENDS] };
+        let components: &[&str] = if dtls == DtlsState::New {
+            &[DTLS_SENDS]
+        } else {
+            &[DTLS_RECEIVES, DTLS_SENDS]
+        };
         for component in components {
             self.core().raise(&DtlsConnectionStateChange {
                 stream_id: STREAM.to_string(),
@@ -532,14 +601,32 @@ impl WebRtcEndpoint {
             state.connected = connected;
             state.ever_connected |= connected;
         }
-        let state = |up| if up { ConnectionState::Connected } else { ConnectionState::Disconnected };
-        self.core().raise(&ConnectionStateChanged { old_state: state(!connected), new_state: state(connected) });
+        let state = |up| {
+            if up {
+                ConnectionState::Connected
+            } else {
+                ConnectionState::Disconnected
+            }
+        };
+        self.core().raise(&ConnectionStateChanged {
+            old_state: state(!connected),
+            new_state: state(connected),
+        });
     }
 
     fn media_changed(&self, connected: bool) {
         lock(&self.state).media = connected;
-        let state = |up| if up { MediaState::Connected } else { MediaState::Disconnected };
-        self.core().raise(&MediaStateChanged { old_state: state(!connected), new_state: state(connected) });
+        let state = |up| {
+            if up {
+                MediaState::Connected
+            } else {
+                MediaState::Disconnected
+            }
+        };
+        self.core().raise(&MediaStateChanged {
+            old_state: state(!connected),
+            new_state: state(connected),
+        });
     }
 }
 
@@ -601,7 +688,9 @@ impl Element for WebRtcEndpoint {
         };
         lock(&self.sources)[index] = source.as_ref().map(Arc::downgrade);
         if let Some(peer) = self.peer.get() {
-            self.shared.engine.set_source(peer, kind, source.as_ref().and_then(|s| s.peer.get()));
+            self.shared
+                .engine
+                .set_source(peer, kind, source.as_ref().and_then(|s| s.peer.get()));
         }
     }
 
@@ -609,8 +698,13 @@ impl Element for WebRtcEndpoint {
         let peer = self.peer.get().cloned();
         let connected = lock(&self.state).ever_connected;
         Box::pin(async move {
-            let Some(peer) = peer.filter(|_| connected) else { return StatsMap::new() };
-            peer.stats().await.map(|stats| stats_map(&stats, media)).unwrap_or_default()
+            let Some(peer) = peer.filter(|_| connected) else {
+                return StatsMap::new();
+            };
+            peer.stats()
+                .await
+                .map(|stats| stats_map(&stats, media))
+                .unwrap_or_default()
         })
     }
 
@@ -640,10 +734,16 @@ impl RtpSession for WebRtcEndpoint {
         self.accept_answer(answer).await
     }
     fn local_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions).local.clone().ok_or_else(|| Error::new(Code::SdpNoLocal, "No local SDP"))
+        lock(&self.descriptions)
+            .local
+            .clone()
+            .ok_or_else(|| Error::new(Code::SdpNoLocal, "No local SDP"))
     }
     fn remote_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions).remote.clone().ok_or_else(|| Error::new(Code::SdpNoRemote, "No remote SDP"))
+        lock(&self.descriptions)
+            .remote
+            .clone()
+            .ok_or_else(|| Error::new(Code::SdpNoRemote, "No remote SDP"))
     }
     fn bandwidths(&self) -> Bandwidths {
         lock(&self.settings).bandwidths
@@ -662,7 +762,10 @@ impl RtpSession for WebRtcEndpoint {
                 changed.max_video_send,
             ];
             if values.iter().any(|v| *v < 0) {
-                return Err(Error::new(Code::IllegalParam, "A bandwidth is 0 (no limit) or more, in kbit/s"));
+                return Err(Error::new(
+                    Code::IllegalParam,
+                    "A bandwidth is 0 (no limit) or more, in kbit/s",
+                ));
             }
             settings.max_video_send_set |= changed.max_video_send != before.max_video_send;
             settings.bandwidths = changed;
@@ -673,17 +776,28 @@ impl RtpSession for WebRtcEndpoint {
         Ok(())
     }
     fn media_state(&self) -> MediaState {
-        if lock(&self.state).media { MediaState::Connected } else { MediaState::Disconnected }
+        if lock(&self.state).media {
+            MediaState::Connected
+        } else {
+            MediaState::Disconnected
+        }
     }
     fn connection_state(&self) -> ConnectionState {
-        if lock(&self.state).connected { ConnectionState::Connected } else { ConnectionState::Disconnected }
+        if lock(&self.state).connected {
+            ConnectionState::Connected
+        } else {
+            ConnectionState::Disconnected
+        }
     }
     fn mtu(&self) -> i32 {
         lock(&self.settings).mtu
     }
     fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
         if !(576..=1500).contains(&mtu) {
-            return Err(Error::new(Code::IllegalParam, format!("mtu is {mtu}, but 576 to 1500 bytes are possible")));
+            return Err(Error::new(
+                Code::IllegalParam,
+                format!("mtu is {mtu}, but 576 to 1500 bytes are possible"),
+            ));
         }
         self.change_setting(|s| s.mtu = mtu);
         Ok(())
@@ -715,7 +829,10 @@ fn turn_url(server: &api::TurnServer) -> String {
         api::TurnTransport::Udp => "udp",
         api::TurnTransport::Tcp => "tcp",
     };
-    format!("{}:{}@{}?transport={transport}", server.username, server.password, server.address)
+    format!(
+        "{}:{}@{}?transport={transport}",
+        server.username, server.password, server.address
+    )
 }
 
 fn already_negotiated() -> Error {
@@ -724,7 +841,10 @@ fn already_negotiated() -> Error {
 
 fn unexpected(error: &dyn std::fmt::Display) -> Error {
     tracing::error!(%error, "an endpoint's transport can't be made");
-    Error::new(Code::Unexpected, "The transport can't be made; the server's log has more")
+    Error::new(
+        Code::Unexpected,
+        "The transport can't be made; the server's log has more",
+    )
 }
 
 fn sdp_error(error: &SdpError, code: Code) -> Error {
@@ -774,5 +894,10 @@ fn dtls_state(state: DtlsState) -> DtlsConnectionState {
 }
 
 fn candidate_pair((local_candidate, remote_candidate): (String, String)) -> IceCandidatePair {
-    IceCandidatePair { stream_id: STREAM.to_string(), component_id: COMPONENT, local_candidate, remote_candidate }
+    IceCandidatePair {
+        stream_id: STREAM.to_string(),
+        component_id: COMPONENT,
+        local_candidate,
+        remote_candidate,
+    }
 }

@@ -52,7 +52,11 @@ pub(super) fn stats_map(stats: &PeerStats, media: Option<MediaType>) -> StatsMap
 
 /// An id that stays the same for a stream, so that a client can follow it.
 fn stream_id(direction: &str, stream: &StreamStats) -> String {
-    let name = format!("{direction}-{}-{}", stream.ssrc, stream.rid.as_deref().unwrap_or_default());
+    let name = format!(
+        "{direction}-{}-{}",
+        stream.ssrc,
+        stream.rid.as_deref().unwrap_or_default()
+    );
     let mut bytes = [0; 16];
     for (i, byte) in name.bytes().enumerate() {
         bytes[i % 16] = (bytes[i % 16] as u8).wrapping_mul(31).wrapping_add(byte);

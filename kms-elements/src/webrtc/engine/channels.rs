@@ -18,7 +18,9 @@ const MOST_CLOSED: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DataChannelError {
     /// No data channels were negotiated with the remote.
-    #[error("Data channels were not negotiated: make the endpoint with useDataChannels and negotiate an application m-line")]
+    #[error(
+        "Data channels were not negotiated: make the endpoint with useDataChannels and negotiate an application m-line"
+    )]
     NotNegotiated,
     /// There is no channel of this id.
     #[error("There is no data channel {0}")]
@@ -71,8 +73,18 @@ impl Channels {
             (None, None) => Reliability::Reliable,
         };
         let (label, protocol) = (options.label, options.protocol);
-        let stats = DataChannelStats { label: label.clone(), protocol: protocol.clone(), ..new_stats() };
-        let config = ChannelConfig { label, protocol, ordered: options.ordered, reliability, negotiated: None };
+        let stats = DataChannelStats {
+            label: label.clone(),
+            protocol: protocol.clone(),
+            ..new_stats()
+        };
+        let config = ChannelConfig {
+            label,
+            protocol,
+            ordered: options.ordered,
+            reliability,
+            negotiated: None,
+        };
         let mut changes = rtc.sdp_api();
         let id = changes.add_channel_with_config(config);
         // The association exists, so the channel is added without negotiation.
@@ -84,7 +96,11 @@ impl Channels {
 
     /// Closes a channel.
     pub(super) fn close(&mut self, rtc: &mut Rtc, stream: u16) -> Result<(), DataChannelError> {
-        let found = self.open.iter().find(|(_, c)| c.stream == Some(stream)).map(|(id, _)| *id);
+        let found = self
+            .open
+            .iter()
+            .find(|(_, c)| c.stream == Some(stream))
+            .map(|(id, _)| *id);
         let id = found.ok_or(DataChannelError::Unknown(stream))?;
         rtc.direct_api().close_data_channel(id);
         Ok(())
@@ -92,15 +108,30 @@ impl Channels {
 
     /// A channel has opened; answers its stream id.
     pub(super) fn opened(&mut self, rtc: &mut Rtc, id: ChannelId, label: String) -> u16 {
-        let stream = rtc.direct_api().sctp_stream_id_by_channel_id(id).unwrap_or_default();
+        let stream = rtc
+            .direct_api()
+            .sctp_stream_id_by_channel_id(id)
+            .unwrap_or_default();
         if self.open.len() >= MOST_CHANNELS && !self.open.contains_key(&id) {
             rtc.direct_api().close_data_channel(id);
             return stream;
         }
-        let protocol = rtc.channel(id).and_then(|c| c.config().map(|c| c.protocol.clone())).unwrap_or_default();
-        let channel = self.open.entry(id).or_insert_with(|| Channel { stream: None, stats: new_stats() });
+        let protocol = rtc
+            .channel(id)
+            .and_then(|c| c.config().map(|c| c.protocol.clone()))
+            .unwrap_or_default();
+        let channel = self.open.entry(id).or_insert_with(|| Channel {
+            stream: None,
+            stats: new_stats(),
+        });
         channel.stream = Some(stream);
-        channel.stats = DataChannelStats { id: stream, label, protocol, state: "open", ..channel.stats.clone() };
+        channel.stats = DataChannelStats {
+            id: stream,
+            label,
+            protocol,
+            state: "open",
+            ..channel.stats.clone()
+        };
         self.opened_count += 1;
         stream
     }
@@ -112,7 +143,10 @@ impl Channels {
         if self.closed.len() >= MOST_CLOSED {
             self.closed.remove(0);
         }
-        self.closed.push(DataChannelStats { state: "closed", ..channel.stats });
+        self.closed.push(DataChannelStats {
+            state: "closed",
+            ..channel.stats
+        });
         channel.stream
     }
 
@@ -121,7 +155,11 @@ impl Channels {
         let channel = self.open.get_mut(&data.id)?;
         channel.stats.messages_received += 1;
         channel.stats.bytes_received += data.data.len() as u64;
-        Some(Message { label: channel.stats.label.clone(), binary: data.binary, data: data.data })
+        Some(Message {
+            label: channel.stats.label.clone(),
+            binary: data.binary,
+            data: data.data,
+        })
     }
 
     /// Sends a message on the channel of its label, else on the first that is open, else on a new one.
@@ -130,7 +168,11 @@ impl Channels {
         let by_label = self.open.iter().find(|(_, c)| c.stats.label == message.label);
         let first_open = || self.open.iter().filter(is_open).min_by_key(|(_, c)| c.stream);
         let Some(id) = by_label.or_else(first_open).map(|(id, _)| *id) else {
-            let options = DataChannelOptions { label: message.label.clone(), ordered: true, ..Default::default() };
+            let options = DataChannelOptions {
+                label: message.label.clone(),
+                ordered: true,
+                ..Default::default()
+            };
             if self.create(rtc, options, negotiated).is_ok() {
                 // Written messages wait until the channel has opened.
                 self.send(rtc, message, negotiated);
@@ -156,10 +198,17 @@ impl Channels {
     /// Counters of all channels, and how many have opened and closed.
     pub(super) fn stats(&self) -> (Vec<DataChannelStats>, u64, u64) {
         let open = self.open.values().map(|c| c.stats.clone());
-        (open.chain(self.closed.iter().cloned()).collect(), self.opened_count, self.closed_count)
+        (
+            open.chain(self.closed.iter().cloned()).collect(),
+            self.opened_count,
+            self.closed_count,
+        )
     }
 }
 
 fn new_stats() -> DataChannelStats {
-    DataChannelStats { state: "connecting", ..Default::default() }
+    DataChannelStats {
+        state: "connecting",
+        ..Default::default()
+    }
 }

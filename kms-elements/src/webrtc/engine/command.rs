@@ -9,8 +9,8 @@ use tokio::sync::oneshot::Sender;
 
 use super::channels::DataChannelError;
 use crate::webrtc::api::{
-    DataChannelOptions, GatherSettings, Kind, Limits, NegotiationError, OfferOptions, PeerEvents, PeerSettings,
-    PeerStats,
+    DataChannelOptions, GatherSettings, Kind, Limits, NegotiationError, OfferOptions, PeerEvents,
+    PeerSettings, PeerStats,
 };
 
 /// Commands that may wait for a worker. When there are more, the caller waits: a worker takes all of them every turn.
@@ -18,20 +18,70 @@ const MOST_WAITING: usize = 4096;
 
 /// A command; `peer` is the number of the peer it is for.
 pub(super) enum Command {
-    Add { peer: u64, settings: PeerSettings, events: Arc<dyn PeerEvents> },
-    Remove { peer: u64 },
-    SetSource { sink: u64, kind: Kind, source: Option<u64> },
-    ProcessOffer { peer: u64, offer: String, limits: Limits, reply: Sender<Result<String, NegotiationError>> },
-    GenerateOffer { peer: u64, options: OfferOptions, limits: Limits, reply: Sender<Result<String, NegotiationError>> },
-    ProcessAnswer { peer: u64, answer: Option<String>, reply: Sender<Result<(), NegotiationError>> },
-    Gather { peer: u64, settings: GatherSettings },
-    RemoteCandidate { peer: u64, candidate: Box<Candidate> },
-    RequestKeyframe { peer: u64 },
-    SetLimits { peer: u64, limits: Limits },
-    CreateChannel { peer: u64, options: DataChannelOptions, reply: Sender<Result<Option<u16>, DataChannelError>> },
-    CloseChannel { peer: u64, id: u16, reply: Sender<Result<(), DataChannelError>> },
-    Stats { peer: u64, reply: Sender<Option<PeerStats>> },
-    Codecs { peer: u64, kind: Kind, reply: Sender<Vec<String>> },
+    Add {
+        peer: u64,
+        settings: PeerSettings,
+        events: Arc<dyn PeerEvents>,
+    },
+    Remove {
+        peer: u64,
+    },
+    SetSource {
+        sink: u64,
+        kind: Kind,
+        source: Option<u64>,
+    },
+    ProcessOffer {
+        peer: u64,
+        offer: String,
+        limits: Limits,
+        reply: Sender<Result<String, NegotiationError>>,
+    },
+    GenerateOffer {
+        peer: u64,
+        options: OfferOptions,
+        limits: Limits,
+        reply: Sender<Result<String, NegotiationError>>,
+    },
+    ProcessAnswer {
+        peer: u64,
+        answer: Option<String>,
+        reply: Sender<Result<(), NegotiationError>>,
+    },
+    Gather {
+        peer: u64,
+        settings: GatherSettings,
+    },
+    RemoteCandidate {
+        peer: u64,
+        candidate: Box<Candidate>,
+    },
+    RequestKeyframe {
+        peer: u64,
+    },
+    SetLimits {
+        peer: u64,
+        limits: Limits,
+    },
+    CreateChannel {
+        peer: u64,
+        options: DataChannelOptions,
+        reply: Sender<Result<Option<u16>, DataChannelError>>,
+    },
+    CloseChannel {
+        peer: u64,
+        id: u16,
+        reply: Sender<Result<(), DataChannelError>>,
+    },
+    Stats {
+        peer: u64,
+        reply: Sender<Option<PeerStats>>,
+    },
+    Codecs {
+        peer: u64,
+        kind: Kind,
+        reply: Sender<Vec<String>>,
+    },
     Stop,
 }
 

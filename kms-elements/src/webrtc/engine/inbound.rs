@@ -77,7 +77,11 @@ pub(super) struct Inbound {
 
 impl Inbound {
     fn track(&mut self, kind: Kind) -> &mut Track {
-        if kind == Kind::Audio { &mut self.audio } else { &mut self.video }
+        if kind == Kind::Audio {
+            &mut self.audio
+        } else {
+            &mut self.video
+        }
     }
 
     /// Notes a received m-line and its layers, lowest first.
@@ -151,13 +155,24 @@ impl Inbound {
         if self.streams.len() >= MOST_STREAMS {
             self.streams.clear();
         }
-        self.streams.insert(ssrc, Stream { kind, mid, rid, layer, params: None });
+        self.streams.insert(
+            ssrc,
+            Stream {
+                kind,
+                mid,
+                rid,
+                layer,
+                params: None,
+            },
+        );
         Some(())
     }
 
     /// When a packet was captured: by the sender's clock once it has sent a report (RFC 3550, section 6.4.1), else now.
     fn captured_at(&mut self, packet: &RtpPacket, now: Instant) -> Instant {
-        let Some(report) = packet.last_sender_info.as_ref() else { return now };
+        let Some(report) = packet.last_sender_info.as_ref() else {
+            return now;
+        };
         let (base_sender, base_ours) = *self.clock.get_or_insert((report.ntp_time, now));
         let since_report = packet.time.as_seconds() - report.rtp_time.as_seconds();
         let report_at = match report.ntp_time.duration_since(base_sender) {
@@ -170,19 +185,25 @@ impl Inbound {
             report_at.checked_sub(Duration::try_from_secs_f64(-since_report).unwrap_or_default())
         };
         // A clock that was set, or a report that lies, must not send a stream years away.
-        at.filter(|at| at.max(&now).duration_since(*at.min(&now)) < Duration::from_secs(10)).unwrap_or(now)
+        at.filter(|at| at.max(&now).duration_since(*at.min(&now)) < Duration::from_secs(10))
+            .unwrap_or(now)
     }
 
     /// Asks the remote for a keyframe of a layer, unless one was asked for just now: then later.
     pub(super) fn request_keyframe(&mut self, rtc: &mut Rtc, layer: u8, now: Instant) {
-        let Some(throttle) = self.video.keyframes.get_mut(usize::from(layer)) else { return };
+        let Some(throttle) = self.video.keyframes.get_mut(usize::from(layer)) else {
+            return;
+        };
         if throttle.request(now) {
             self.send_keyframe_request(rtc, layer);
         }
     }
 
     fn send_keyframe_request(&mut self, rtc: &mut Rtc, layer: u8) {
-        let (Some(mid), Some(rid)) = (self.video.mid, self.video.rids.get(usize::from(layer)).copied()) else { return };
+        let (Some(mid), Some(rid)) = (self.video.mid, self.video.rids.get(usize::from(layer)).copied())
+        else {
+            return;
+        };
         if let Some(rx) = rtc.direct_api().stream_rx_by_mid(mid, rid) {
             rx.request_keyframe(KeyframeRequestKind::Pli);
         }
@@ -201,14 +222,20 @@ impl Inbound {
     /// Makes str0m expect a stream it could not tell the m-line of: one that was not announced by `a=ssrc` and carries no
     /// MID. Old clients send such; the payload type tells the m-line then (RFC 8843, section 9.2).
     pub(super) fn expect_stream(&mut self, rtc: &mut Rtc, mids: &[Mid], bytes: &[u8]) {
-        let Some((ssrc, pt)) = rtp_stream(bytes) else { return };
+        let Some((ssrc, pt)) = rtp_stream(bytes) else {
+            return;
+        };
         if self.streams.contains_key(&ssrc) || rtc.direct_api().stream_rx(&ssrc).is_some() {
             return;
         }
         let carries = |mid: &Mid| {
-            let Some(media) = rtc.media(*mid) else { return false };
+            let Some(media) = rtc.media(*mid) else {
+                return false;
+            };
             let has_mid = media.remote_extmap().id_of(Extension::RtpMid).is_some();
-            !has_mid && media.remote_pts().iter().any(|p| **p == pt) && matches!(media.rids_rx(), Rids::None | Rids::Any)
+            !has_mid
+                && media.remote_pts().iter().any(|p| **p == pt)
+                && matches!(media.rids_rx(), Rids::None | Rids::Any)
         };
         if let Some(mid) = mids.iter().copied().find(carries) {
             rtc.direct_api().expect_stream_rx(ssrc, None, mid, None);
@@ -264,8 +291,12 @@ impl Inbound {
     }
 
     /// Streams with their kind and layer name, for statistics.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (Ssrc, Kind, Mid, Option<Rid>, Option<PayloadParams>)> + '_ {
-        self.streams.iter().map(|(ssrc, s)| (*ssrc, s.kind, s.mid, s.rid, s.params))
+    pub(super) fn streams(
+        &self,
+    ) -> impl Iterator<Item = (Ssrc, Kind, Mid, Option<Rid>, Option<PayloadParams>)> + '_ {
+        self.streams
+            .iter()
+            .map(|(ssrc, s)| (*ssrc, s.kind, s.mid, s.rid, s.params))
     }
 }
 

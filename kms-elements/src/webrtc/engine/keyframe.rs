@@ -17,9 +17,15 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 /// VP9 payload descriptor (RFC 9628, section 4.2): not inter-picture predicted, beginning of a frame, and of the lowest
 /// spatial layer where layers are told.
 fn vp9(payload: &[u8]) -> bool {
-    let Some(&first) = payload.first() else { return false };
-    let (has_picture_id, inter_predicted, has_layers, begins) =
-        (first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0, first & 0x08 != 0);
+    let Some(&first) = payload.first() else {
+        return false;
+    };
+    let (has_picture_id, inter_predicted, has_layers, begins) = (
+        first & 0x80 != 0,
+        first & 0x40 != 0,
+        first & 0x20 != 0,
+        first & 0x08 != 0,
+    );
     if inter_predicted || !begins {
         return false;
     }
@@ -28,7 +34,11 @@ fn vp9(payload: &[u8]) -> bool {
     }
     let mut at = 1;
     if has_picture_id {
-        at += if payload.get(1).is_some_and(|b| b & 0x80 != 0) { 2 } else { 1 };
+        at += if payload.get(1).is_some_and(|b| b & 0x80 != 0) {
+            2
+        } else {
+            1
+        };
     }
     payload.get(at).is_some_and(|layers| (layers >> 1) & 0x07 == 0)
 }
@@ -40,7 +50,9 @@ fn h264(payload: &[u8]) -> bool {
     const STAP_A: u8 = 24;
     const FU_A: u8 = 28;
     let starts = |byte: &u8| matches!(byte & 0x1f, IDR | SPS);
-    let Some(&first) = payload.first() else { return false };
+    let Some(&first) = payload.first() else {
+        return false;
+    };
     match first & 0x1f {
         STAP_A => {
             let mut rest = &payload[1..];
@@ -53,7 +65,9 @@ fn h264(payload: &[u8]) -> bool {
             }
             false
         }
-        FU_A => payload.get(1).is_some_and(|header| header & 0x80 != 0 && starts(header)),
+        FU_A => payload
+            .get(1)
+            .is_some_and(|header| header & 0x80 != 0 && starts(header)),
         _ => starts(&first),
     }
 }
@@ -72,11 +86,20 @@ mod tests {
         // VP8: start of partition 0, then the frame tag with the keyframe bit clear or set.
         assert!(starts_keyframe(Codec::Vp8, &[0x10, 0x00, 0, 0]));
         assert!(!starts_keyframe(Codec::Vp8, &[0x10, 0x01, 0, 0]));
-        assert!(!starts_keyframe(Codec::Vp8, &[0x00, 0x00, 0, 0]), "not the start of the frame");
+        assert!(
+            !starts_keyframe(Codec::Vp8, &[0x00, 0x00, 0, 0]),
+            "not the start of the frame"
+        );
         assert!(starts_keyframe(Codec::Vp9, &[0x08]));
         assert!(!starts_keyframe(Codec::Vp9, &[0x48]), "inter-predicted");
-        assert!(starts_keyframe(Codec::Vp9, &[0xa8, 0x81, 0x01, 0x00]), "15-bit picture id, layer 0");
-        assert!(!starts_keyframe(Codec::Vp9, &[0xa8, 0x01, 0x02]), "spatial layer 1");
+        assert!(
+            starts_keyframe(Codec::Vp9, &[0xa8, 0x81, 0x01, 0x00]),
+            "15-bit picture id, layer 0"
+        );
+        assert!(
+            !starts_keyframe(Codec::Vp9, &[0xa8, 0x01, 0x02]),
+            "spatial layer 1"
+        );
         assert!(starts_keyframe(Codec::H264, &[0x65]) && starts_keyframe(Codec::H264, &[0x67]));
         assert!(!starts_keyframe(Codec::H264, &[0x41]));
         assert!(starts_keyframe(Codec::H264, &[0x78, 0, 1, 0x67, 0, 1, 0x68]));

@@ -16,11 +16,19 @@ pub(super) struct LayerSelector {
 impl LayerSelector {
     /// The layer to aim for. `bitrates`: of each layer, lowest first, bits a second, 0 where nothing arrives; `available`:
     /// what the viewer can take, `None` if not known, which means all of it; `current`: the layer it gets now.
-    pub(super) fn choose(&mut self, bitrates: &[u64], available: Option<u64>, current: Option<u8>, now: Instant) -> u8 {
+    pub(super) fn choose(
+        &mut self,
+        bitrates: &[u64],
+        available: Option<u64>,
+        current: Option<u8>,
+        now: Instant,
+    ) -> u8 {
         let active = |layer: &usize| bitrates[*layer] > 0;
         let layers = || (0..bitrates.len()).filter(active);
         let lowest = layers().next().unwrap_or(0) as u8;
-        let Some(available) = available else { return layers().last().map_or(lowest, |l| l as u8) };
+        let Some(available) = available else {
+            return layers().last().map_or(lowest, |l| l as u8);
+        };
         let fitting = |headroom: f64| {
             let fits = |layer: &usize| bitrates[*layer] as f64 * headroom <= available as f64;
             layers().filter(fits).last().map_or(lowest, |l| l as u8)
@@ -64,7 +72,11 @@ mod tests {
     fn without_an_estimate_the_best_layer_that_arrives_is_taken() {
         let (mut selector, now) = (LayerSelector::default(), Instant::now());
         assert_eq!(selector.choose(&LAYERS, None, None, now), 2);
-        assert_eq!(selector.choose(&[150_000, 500_000, 0], None, Some(2), now), 1, "the best layer was stopped");
+        assert_eq!(
+            selector.choose(&[150_000, 500_000, 0], None, Some(2), now),
+            1,
+            "the best layer was stopped"
+        );
         assert_eq!(selector.choose(&[0, 0, 0], None, None, now), 0);
     }
 
@@ -72,10 +84,20 @@ mod tests {
     fn it_goes_down_at_once_and_up_only_after_a_while() {
         let (mut selector, t0) = (LayerSelector::default(), Instant::now());
         assert_eq!(selector.choose(&LAYERS, Some(600_000), Some(2), t0), 1);
-        assert_eq!(selector.choose(&LAYERS, Some(100_000), Some(1), t0), 0, "the lowest, even if it does not fit");
+        assert_eq!(
+            selector.choose(&LAYERS, Some(100_000), Some(1), t0),
+            0,
+            "the lowest, even if it does not fit"
+        );
         assert_eq!(selector.choose(&LAYERS, Some(2_000_000), Some(0), t0), 0);
-        assert_eq!(selector.choose(&LAYERS, Some(2_000_000), Some(0), t0 + Duration::from_secs(1)), 0);
-        assert_eq!(selector.choose(&LAYERS, Some(2_000_000), Some(0), t0 + UPGRADE_AFTER), 2);
+        assert_eq!(
+            selector.choose(&LAYERS, Some(2_000_000), Some(0), t0 + Duration::from_secs(1)),
+            0
+        );
+        assert_eq!(
+            selector.choose(&LAYERS, Some(2_000_000), Some(0), t0 + UPGRADE_AFTER),
+            2
+        );
     }
 
     #[test]
@@ -83,8 +105,16 @@ mod tests {
         let (mut selector, t0) = (LayerSelector::default(), Instant::now());
         for second in 0..20 {
             let available = if second % 2 == 0 { 510_000 } else { 560_000 };
-            let layer = selector.choose(&LAYERS, Some(available), Some(1), t0 + Duration::from_secs(second));
-            assert_eq!(layer, 1, "510 kbit/s carries the layer, though it would not be enough to go up to it");
+            let layer = selector.choose(
+                &LAYERS,
+                Some(available),
+                Some(1),
+                t0 + Duration::from_secs(second),
+            );
+            assert_eq!(
+                layer, 1,
+                "510 kbit/s carries the layer, though it would not be enough to go up to it"
+            );
         }
     }
 }

@@ -28,8 +28,8 @@ use kms_core::object::lock;
 use tokio::sync::oneshot;
 
 use super::api::{
-    DataChannelOptions, EngineSettings, GatherSettings, Kind, Limits, NegotiationError, OfferOptions, PeerEvents,
-    PeerSettings, PeerStats,
+    DataChannelOptions, EngineSettings, GatherSettings, Kind, Limits, NegotiationError, OfferOptions,
+    PeerEvents, PeerSettings, PeerStats,
 };
 use super::ice::{CandidateError, RemoteCandidate, parse_candidate};
 use command::{Command, Commands};
@@ -107,7 +107,9 @@ impl Engine {
             next_peer: AtomicU64::new(worker::FIRST_PEER),
             counters,
         };
-        Ok(Engine { inner: Arc::new(inner) })
+        Ok(Engine {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Closes all peers (the remotes are told) and ends the threads. Further calls do nothing.
@@ -127,8 +129,19 @@ impl Engine {
     pub fn add_peer(&self, affinity: u64, settings: PeerSettings, events: Arc<dyn PeerEvents>) -> Peer {
         let worker = self.place(affinity);
         let id = self.inner.next_peer.fetch_add(1, Ordering::Relaxed);
-        self.inner.workers[worker].send(Command::Add { peer: id, settings, events });
-        Peer { handle: Arc::new(Handle { engine: self.clone(), worker, id, affinity }) }
+        self.inner.workers[worker].send(Command::Add {
+            peer: id,
+            settings,
+            events,
+        });
+        Peer {
+            handle: Arc::new(Handle {
+                engine: self.clone(),
+                worker,
+                id,
+                affinity,
+            }),
+        }
     }
 
     fn place(&self, affinity: u64) -> usize {
@@ -139,7 +152,11 @@ impl Engine {
         }
         let mut load = vec![0; self.inner.workers.len()];
         placements.values().for_each(|p| load[p.worker] += p.peers);
-        let worker = load.iter().enumerate().min_by_key(|(_, peers)| **peers).map_or(0, |(worker, _)| worker);
+        let worker = load
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, peers)| **peers)
+            .map_or(0, |(worker, _)| worker);
         placements.insert(affinity, Placement { worker, peers: 1 });
         worker
     }
@@ -158,7 +175,11 @@ impl Engine {
     /// once; video switches at the next keyframe, which is asked for.
     pub fn set_source(&self, sink: &Peer, kind: Kind, source: Option<&Peer>) {
         let source = source.map(|s| s.handle.id);
-        sink.send(Command::SetSource { sink: sink.handle.id, kind, source });
+        sink.send(Command::SetSource {
+            sink: sink.handle.id,
+            kind,
+            source,
+        });
     }
 
     /// What the engine carries.
@@ -211,25 +232,48 @@ impl Peer {
 
     /// Takes an offer and answers it. On a live peer this is a renegotiation; new ICE credentials restart ICE.
     pub async fn process_offer(&self, offer: String, limits: Limits) -> Result<String, NegotiationError> {
-        let answer = self.ask(|peer, reply| Command::ProcessOffer { peer, offer, limits, reply }).await;
+        let answer = self
+            .ask(|peer, reply| Command::ProcessOffer {
+                peer,
+                offer,
+                limits,
+                reply,
+            })
+            .await;
         answer.unwrap_or(Err(NegotiationError::Closed))
     }
 
     /// Makes an offer: the first, or one that renegotiates.
-    pub async fn generate_offer(&self, options: OfferOptions, limits: Limits) -> Result<String, NegotiationError> {
-        let offer = self.ask(|peer, reply| Command::GenerateOffer { peer, options, limits, reply }).await;
+    pub async fn generate_offer(
+        &self,
+        options: OfferOptions,
+        limits: Limits,
+    ) -> Result<String, NegotiationError> {
+        let offer = self
+            .ask(|peer, reply| Command::GenerateOffer {
+                peer,
+                options,
+                limits,
+                reply,
+            })
+            .await;
         offer.unwrap_or(Err(NegotiationError::Closed))
     }
 
     /// Takes the answer to the offer made last; `None`: the remote wants nothing of it.
     pub async fn process_answer(&self, answer: Option<String>) -> Result<(), NegotiationError> {
-        let done = self.ask(|peer, reply| Command::ProcessAnswer { peer, answer, reply }).await;
+        let done = self
+            .ask(|peer, reply| Command::ProcessAnswer { peer, answer, reply })
+            .await;
         done.unwrap_or(Err(NegotiationError::Closed))
     }
 
     /// Gathers candidates. They are reported one by one, then that all are there.
     pub fn gather(&self, settings: GatherSettings) {
-        self.send(Command::Gather { peer: self.handle.id, settings });
+        self.send(Command::Gather {
+            peer: self.handle.id,
+            settings,
+        });
     }
 
     /// Closes the connection and frees its socket now, even while clones of this handle live on.
@@ -241,7 +285,10 @@ impl Peer {
     /// by the checks that come from there.
     pub fn add_remote_candidate(&self, candidate: &str) -> Result<(), CandidateError> {
         if let RemoteCandidate::Address(candidate) = parse_candidate(candidate)? {
-            self.send(Command::RemoteCandidate { peer: self.handle.id, candidate: Box::new(candidate) });
+            self.send(Command::RemoteCandidate {
+                peer: self.handle.id,
+                candidate: Box::new(candidate),
+            });
         }
         Ok(())
     }
@@ -253,28 +300,42 @@ impl Peer {
 
     /// Changes limits.
     pub fn set_limits(&self, limits: Limits) {
-        self.send(Command::SetLimits { peer: self.handle.id, limits });
+        self.send(Command::SetLimits {
+            peer: self.handle.id,
+            limits,
+        });
     }
 
     /// Opens a data channel; answers its SCTP stream id, or `None` while the association is still being set up.
-    pub async fn create_data_channel(&self, options: DataChannelOptions) -> Result<Option<u16>, DataChannelError> {
-        let id = self.ask(|peer, reply| Command::CreateChannel { peer, options, reply }).await;
+    pub async fn create_data_channel(
+        &self,
+        options: DataChannelOptions,
+    ) -> Result<Option<u16>, DataChannelError> {
+        let id = self
+            .ask(|peer, reply| Command::CreateChannel { peer, options, reply })
+            .await;
         id.unwrap_or(Err(DataChannelError::NotNegotiated))
     }
 
     /// Closes a data channel.
     pub async fn close_data_channel(&self, id: u16) -> Result<(), DataChannelError> {
-        let done = self.ask(|peer, reply| Command::CloseChannel { peer, id, reply }).await;
+        let done = self
+            .ask(|peer, reply| Command::CloseChannel { peer, id, reply })
+            .await;
         done.unwrap_or(Err(DataChannelError::NotNegotiated))
     }
 
     /// Counters; `None` before the first negotiation.
     pub async fn stats(&self) -> Option<PeerStats> {
-        self.ask(|peer, reply| Command::Stats { peer, reply }).await.flatten()
+        self.ask(|peer, reply| Command::Stats { peer, reply })
+            .await
+            .flatten()
     }
 
     /// Codecs negotiated for a kind, preferred first.
     pub async fn codecs(&self, kind: Kind) -> Vec<String> {
-        self.ask(|peer, reply| Command::Codecs { peer, kind, reply }).await.unwrap_or_default()
+        self.ask(|peer, reply| Command::Codecs { peer, kind, reply })
+            .await
+            .unwrap_or_default()
     }
 }

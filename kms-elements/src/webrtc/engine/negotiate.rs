@@ -20,7 +20,10 @@ impl Negotiation {
         let offer = SdpOffer::from_sdp_string(offer).map_err(|e| NegotiationError::Parse(e.to_string()))?;
         // An offer of ours that crosses this one is given up (RFC 3264, section 4: glare).
         self.pending = None;
-        let answer = rtc.sdp_api().accept_offer(offer).map_err(|e| NegotiationError::Offer(e.to_string()))?;
+        let answer = rtc
+            .sdp_api()
+            .accept_offer(offer)
+            .map_err(|e| NegotiationError::Offer(e.to_string()))?;
         Ok(answer.to_sdp_string())
     }
 
@@ -34,7 +37,10 @@ impl Negotiation {
     ) -> Result<String, NegotiationError> {
         let mut changes = rtc.sdp_api();
         if first {
-            for (wanted, kind) in [(options.receive_audio, MediaKind::Audio), (options.receive_video, MediaKind::Video)] {
+            for (wanted, kind) in [
+                (options.receive_audio, MediaKind::Audio),
+                (options.receive_video, MediaKind::Video),
+            ] {
                 let direction = match (settings.recvonly, settings.sendonly) {
                     (true, false) => Direction::RecvOnly,
                     (false, true) => Direction::SendOnly,
@@ -58,11 +64,20 @@ impl Negotiation {
     }
 
     /// Takes the answer to the offer made last, in str0m's form. `None`: the remote wants nothing of it.
-    pub(super) fn accept_answer(&mut self, rtc: &mut Rtc, answer: Option<&str>) -> Result<(), NegotiationError> {
-        let Some(pending) = self.pending.take() else { return Err(NegotiationError::NoOfferPending) };
+    pub(super) fn accept_answer(
+        &mut self,
+        rtc: &mut Rtc,
+        answer: Option<&str>,
+    ) -> Result<(), NegotiationError> {
+        let Some(pending) = self.pending.take() else {
+            return Err(NegotiationError::NoOfferPending);
+        };
         let Some(answer) = answer else { return Ok(()) };
-        let answer = SdpAnswer::from_sdp_string(answer).map_err(|e| NegotiationError::Parse(e.to_string()))?;
-        rtc.sdp_api().accept_answer(pending, answer).map_err(|e| NegotiationError::Answer(e.to_string()))
+        let answer =
+            SdpAnswer::from_sdp_string(answer).map_err(|e| NegotiationError::Parse(e.to_string()))?;
+        rtc.sdp_api()
+            .accept_answer(pending, answer)
+            .map_err(|e| NegotiationError::Answer(e.to_string()))
     }
 }
 

@@ -97,7 +97,12 @@ impl OutTrack {
             }
             None => 0,
         };
-        let mapping = Mapping { feed, first_in: sequence, first_out: self.next_sequence, time_offset };
+        let mapping = Mapping {
+            feed,
+            first_in: sequence,
+            first_out: self.next_sequence,
+            time_offset,
+        };
         self.mapping = Some(mapping);
         mapping
     }
@@ -113,12 +118,30 @@ mod tests {
     #[test]
     fn sequence_numbers_are_contiguous_over_a_switch_and_time_goes_on() {
         let (mut track, t0) = (OutTrack::new(90_000, 100), Instant::now());
-        assert_eq!(track.place(A, 5_000, 1_000, t0), Some(Position { sequence: 100, time: 1_000 }));
+        assert_eq!(
+            track.place(A, 5_000, 1_000, t0),
+            Some(Position {
+                sequence: 100,
+                time: 1_000
+            })
+        );
         assert_eq!(track.place(A, 5_001, 1_000, t0).map(|p| p.sequence), Some(101));
         let later = t0 + Duration::from_millis(100);
         let switched = track.place(B, 70_000, 4_000_000_000, later);
-        assert_eq!(switched, Some(Position { sequence: 102, time: 1_000 + 9_000 }));
-        assert_eq!(track.place(B, 70_001, 4_000_003_000, later), Some(Position { sequence: 103, time: 13_000 }));
+        assert_eq!(
+            switched,
+            Some(Position {
+                sequence: 102,
+                time: 1_000 + 9_000
+            })
+        );
+        assert_eq!(
+            track.place(B, 70_001, 4_000_003_000, later),
+            Some(Position {
+                sequence: 103,
+                time: 13_000
+            })
+        );
     }
 
     #[test]
@@ -126,7 +149,11 @@ mod tests {
         let (mut track, t0) = (OutTrack::new(90_000, 0), Instant::now());
         track.place(A, 10, 0, t0);
         assert_eq!(track.place(A, 12, 0, t0).map(|p| p.sequence), Some(2));
-        assert_eq!(track.place(A, 11, 0, t0).map(|p| p.sequence), Some(1), "it came late");
+        assert_eq!(
+            track.place(A, 11, 0, t0).map(|p| p.sequence),
+            Some(1),
+            "it came late"
+        );
         assert_eq!(track.place(A, 13, 0, t0).map(|p| p.sequence), Some(3));
     }
 

@@ -110,9 +110,13 @@ impl Outbound {
         if self.source != Some(source) {
             return Written::Skipped;
         }
-        let feed = Feed { peer: source, layer: packet.layer };
+        let feed = Feed {
+            peer: source,
+            layer: packet.layer,
+        };
         let continues = self.track.feed() == Some(feed);
-        if !continues && (packet.layer != self.target_layer || (self.kind == Kind::Video && !packet.keyframe)) {
+        if !continues && (packet.layer != self.target_layer || (self.kind == Kind::Video && !packet.keyframe))
+        {
             return Written::Skipped;
         }
         let Some(params) = self.payload_type(rtc, source, packet) else {
@@ -130,14 +134,21 @@ impl Outbound {
         };
         let patch = self.picture.patch(!continues, packet);
         let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else { return Written::Skipped };
+        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else {
+            return Written::Skipped;
+        };
         self.ssrc = Some(stream.ssrc());
         self.codec = Some(codec_name(packet.params.spec().codec));
-        let mut write =
-            RtpWrite::new(params.pt(), position.sequence.into(), position.time, packet.captured, packet.payload.clone())
-                .marker(packet.marker)
-                .ext_vals(packet.extensions.clone())
-                .nackable(self.kind == Kind::Video);
+        let mut write = RtpWrite::new(
+            params.pt(),
+            position.sequence.into(),
+            position.time,
+            packet.captured,
+            packet.payload.clone(),
+        )
+        .marker(packet.marker)
+        .ext_vals(packet.extensions.clone())
+        .nackable(self.kind == Kind::Video);
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
@@ -148,10 +159,13 @@ impl Outbound {
     /// Our payload type for the source's: same codec, same parameters that matter.
     fn payload_type(&mut self, rtc: &Rtc, source: u64, packet: &Packet) -> Option<PayloadParams> {
         let mid = self.mid;
-        *self.payload_types.entry((source, packet.params.pt())).or_insert_with(|| {
-            let ours = rtc.codec_config().match_params(packet.params)?;
-            rtc.media(mid)?.remote_pts().contains(&ours.pt()).then_some(*ours)
-        })
+        *self
+            .payload_types
+            .entry((source, packet.params.pt()))
+            .or_insert_with(|| {
+                let ours = rtc.codec_config().match_params(packet.params)?;
+                rtc.media(mid)?.remote_pts().contains(&ours.pt()).then_some(*ours)
+            })
     }
 }
 

@@ -20,8 +20,8 @@ use super::outbound::{Outbound, Written};
 use super::rtc::{self, codec_name};
 use super::udp::Udp;
 use crate::webrtc::api::{
-    DataChannelOptions, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, OfferOptions, PeerEvent, PeerEvents,
-    PeerSettings, PeerStats, StreamStats,
+    DataChannelOptions, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, OfferOptions,
+    PeerEvent, PeerEvents, PeerSettings, PeerStats, StreamStats,
 };
 use crate::webrtc::ice::host_candidates;
 use crate::webrtc::sdp::accepted_mids;
@@ -88,7 +88,12 @@ pub(super) fn slot(kind: Kind) -> usize {
 
 impl Peer {
     /// A peer that has not negotiated.
-    pub(super) fn new(id: u64, settings: PeerSettings, events: Arc<dyn PeerEvents>, counters: Arc<Counters>) -> Peer {
+    pub(super) fn new(
+        id: u64,
+        settings: PeerSettings,
+        events: Arc<dyn PeerEvents>,
+        counters: Arc<Counters>,
+    ) -> Peer {
         Peer {
             id,
             settings,
@@ -161,7 +166,9 @@ impl Peer {
     ) -> Result<String, NegotiationError> {
         self.limits = limits;
         self.rtc(estimate, now);
-        let Some(rtc) = self.rtc.as_mut() else { return Err(NegotiationError::Closed) };
+        let Some(rtc) = self.rtc.as_mut() else {
+            return Err(NegotiationError::Closed);
+        };
         let answer = self.negotiation.accept_offer(rtc, offer)?;
         self.negotiated(&answer);
         Ok(answer)
@@ -177,13 +184,18 @@ impl Peer {
     ) -> Result<String, NegotiationError> {
         self.limits = limits;
         self.rtc(estimate, now);
-        let Some(rtc) = self.rtc.as_mut() else { return Err(NegotiationError::Closed) };
-        self.negotiation.make_offer(rtc, self.mids.is_empty(), options, &self.settings)
+        let Some(rtc) = self.rtc.as_mut() else {
+            return Err(NegotiationError::Closed);
+        };
+        self.negotiation
+            .make_offer(rtc, self.mids.is_empty(), options, &self.settings)
     }
 
     /// Takes the answer to the offer made last.
     pub(super) fn process_answer(&mut self, answer: Option<&str>) -> Result<(), NegotiationError> {
-        let Some(rtc) = self.rtc.as_mut() else { return Err(NegotiationError::NoOfferPending) };
+        let Some(rtc) = self.rtc.as_mut() else {
+            return Err(NegotiationError::NoOfferPending);
+        };
         self.negotiation.accept_answer(rtc, answer)?;
         self.negotiated(answer.unwrap_or_default());
         Ok(())
@@ -193,7 +205,9 @@ impl Peer {
     fn negotiated(&mut self, description: &str) {
         let mids = accepted_mids(description);
         self.mids = mids.iter().map(|(_, mid)| Mid::from(mid.as_str())).collect();
-        self.has_data = description.lines().any(|l| l.starts_with("m=application") && !l.starts_with("m=application 0"));
+        self.has_data = description
+            .lines()
+            .any(|l| l.starts_with("m=application") && !l.starts_with("m=application 0"));
         let Some(rtc) = self.rtc.as_mut() else { return };
         for mid in &self.mids {
             let Some(media) = rtc.media(*mid) else { continue };
@@ -232,7 +246,12 @@ impl Peer {
     pub(super) fn codecs(&self, kind: Kind) -> Vec<String> {
         let Some(rtc) = &self.rtc else { return Vec::new() };
         let mut names: Vec<String> = Vec::new();
-        for media in self.mids.iter().filter_map(|mid| rtc.media(*mid)).filter(|m| rtc::kind(m.kind()) == kind) {
+        for media in self
+            .mids
+            .iter()
+            .filter_map(|mid| rtc.media(*mid))
+            .filter(|m| rtc::kind(m.kind()) == kind)
+        {
             let all = rtc.codec_config().params();
             for pt in media.remote_pts() {
                 if let Some(params) = all.iter().find(|p| p.pt() == *pt) {
@@ -248,7 +267,9 @@ impl Peer {
 
     /// Notes the candidates of the peer's socket and tells them.
     pub(super) fn gather(&mut self, settings: &GatherSettings) {
-        let Some(port) = self.socket.as_ref().map(Udp::port) else { return };
+        let Some(port) = self.socket.as_ref().map(Udp::port) else {
+            return;
+        };
         self.tell(PeerEvent::Ice(IceState::Gathering));
         for candidate in host_candidates(settings, port) {
             if self.local.iter().any(|(_, base)| *base == candidate.base) {
@@ -285,7 +306,10 @@ impl Peer {
     /// Feeds a kind from another peer, or from none.
     pub(super) fn set_source(&mut self, kind: Kind, source: Option<u64>) {
         self.sources[slot(kind)] = source;
-        self.outbound.iter_mut().filter(|t| t.kind() == kind).for_each(|t| t.set_source(source));
+        self.outbound
+            .iter_mut()
+            .filter(|t| t.kind() == kind)
+            .for_each(|t| t.set_source(source));
     }
 
     /// Gives the transport up after a failure of our own.
@@ -305,7 +329,10 @@ impl Peer {
     }
 
     /// Opens a data channel.
-    pub(super) fn create_channel(&mut self, options: DataChannelOptions) -> Result<Option<u16>, DataChannelError> {
+    pub(super) fn create_channel(
+        &mut self,
+        options: DataChannelOptions,
+    ) -> Result<Option<u16>, DataChannelError> {
         let negotiated = self.has_data;
         let rtc = self.rtc.as_mut().ok_or(DataChannelError::NotNegotiated)?;
         self.channels.create(rtc, options, negotiated)
@@ -322,7 +349,9 @@ impl Peer {
         if let Some(rtc) = self.rtc.as_mut() {
             let before = self.channels.dropped;
             self.channels.send(rtc, message, self.has_data);
-            self.counters.dropped.fetch_add(self.channels.dropped - before, Ordering::Relaxed);
+            self.counters
+                .dropped
+                .fetch_add(self.channels.dropped - before, Ordering::Relaxed);
         }
     }
 
@@ -331,7 +360,9 @@ impl Peer {
         let Some(rtc) = self.rtc.as_mut() else { return };
         self.stats.bytes_received += bytes.len() as u64;
         // Port scans and broken senders: whatever does not parse, or comes from nobody we know, is no error.
-        let Ok(receive) = Receive::new(Protocol::Udp, remote, local, bytes) else { return };
+        let Ok(receive) = Receive::new(Protocol::Udp, remote, local, bytes) else {
+            return;
+        };
         let input = Input::Receive(now, receive);
         if !rtc.accepts(&input) {
             return;
@@ -354,11 +385,16 @@ impl Peer {
 
     /// Writes what waits in the inbox.
     pub(super) fn write_inbox(&mut self, now: Instant) {
-        let Some(rtc) = self.rtc.as_mut() else { return self.inbox.clear() };
+        let Some(rtc) = self.rtc.as_mut() else {
+            return self.inbox.clear();
+        };
         for (source, packet) in self.inbox.drain(..) {
             for track in self.outbound.iter_mut().filter(|t| t.kind() == packet.kind) {
                 if let Written::Unsupported(codec) = track.write(rtc, source, &packet, now) {
-                    self.events.on_event(PeerEvent::CodecUnsupported { kind: packet.kind, codec: codec.to_owned() });
+                    self.events.on_event(PeerEvent::CodecUnsupported {
+                        kind: packet.kind,
+                        codec: codec.to_owned(),
+                    });
                 }
             }
         }
@@ -381,7 +417,9 @@ impl Peer {
             match output {
                 Ok(Output::Transmit(transmit)) => self.transmit(&transmit),
                 Ok(Output::Event(event)) => self.event(event, outcome, now),
-                Ok(Output::Timeout(at)) => return Some(self.inbound.next_due().map_or(at, |due| due.min(at))),
+                Ok(Output::Timeout(at)) => {
+                    return Some(self.inbound.next_due().map_or(at, |due| due.min(at)));
+                }
                 Err(error) => {
                     self.closed(&error.to_string());
                     return None;
@@ -392,14 +430,21 @@ impl Peer {
 
     fn transmit(&mut self, transmit: &Transmit) {
         // STUN packets begin with 0 to 3 (RFC 7983); all others go over the selected pair.
-        if transmit.contents.first().is_some_and(|b| *b >= 20) && self.pair != Some((transmit.source, transmit.destination)) {
+        if transmit.contents.first().is_some_and(|b| *b >= 20)
+            && self.pair != Some((transmit.source, transmit.destination))
+        {
             self.pair_selected(transmit.source, transmit.destination);
         }
         let Some(socket) = &self.socket else { return };
         self.stats.bytes_sent += transmit.contents.len() as u64;
         self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
-        self.counters.bytes_out.fetch_add(transmit.contents.len() as u64, Ordering::Relaxed);
-        if socket.send(transmit.source.ip(), transmit.destination, &transmit.contents).is_err() {
+        self.counters
+            .bytes_out
+            .fetch_add(transmit.contents.len() as u64, Ordering::Relaxed);
+        if socket
+            .send(transmit.source.ip(), transmit.destination, &transmit.contents)
+            .is_err()
+        {
             // No room in the socket, or no route: lost, as on a network, and repaired as such.
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -407,8 +452,16 @@ impl Peer {
 
     fn pair_selected(&mut self, source: SocketAddr, destination: SocketAddr) {
         self.pair = Some((source, destination));
-        let local = self.local.iter().find(|(_, base)| *base == source).map(|(line, _)| line.clone());
-        let known = self.remote.iter().find(|c| c.addr() == destination).map(Candidate::to_sdp_string);
+        let local = self
+            .local
+            .iter()
+            .find(|(_, base)| *base == source)
+            .map(|(line, _)| line.clone());
+        let known = self
+            .remote
+            .iter()
+            .find(|c| c.addr() == destination)
+            .map(Candidate::to_sdp_string);
         let (ip, port) = (destination.ip(), destination.port());
         let reflexive = || format!("candidate:prflx 1 UDP 1862270975 {ip} {port} typ prflx");
         self.tell(PeerEvent::PairSelected {
@@ -455,7 +508,9 @@ impl Peer {
                     self.tell(PeerEvent::DataChannelClosed(stream));
                 }
             }
-            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => self.available = Some(estimate.as_u64()),
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                self.available = Some(estimate.as_u64())
+            }
             Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
                 self.remb = estimate.as_u64();
                 self.available = Some(estimate.as_u64());
@@ -475,7 +530,9 @@ impl Peer {
 
     fn media(&mut self, packet: RtpPacket, outcome: &mut Outcome, now: Instant) {
         let Some(rtc) = self.rtc.as_mut() else { return };
-        let Some(packet) = self.inbound.packet(rtc, packet, now) else { return };
+        let Some(packet) = self.inbound.packet(rtc, packet, now) else {
+            return;
+        };
         self.last_media = Some(now);
         if !self.media_connected {
             self.media_connected = true;
@@ -515,7 +572,9 @@ impl Peer {
         for (kind, receiving) in self.inbound.tick(now) {
             self.tell(PeerEvent::Receiving(kind, receiving));
         }
-        let silent = self.last_media.is_none_or(|last| now >= last + super::inbound::SILENCE);
+        let silent = self
+            .last_media
+            .is_none_or(|last| now >= last + super::inbound::SILENCE);
         if self.media_connected && silent {
             self.media_connected = false;
             self.tell(PeerEvent::MediaConnected(false));
@@ -525,7 +584,9 @@ impl Peer {
             self.set_ice(IceState::Failed);
         }
         let limit = self.limits.max_video_recv;
-        if limit > 0 && let Some(rtc) = self.rtc.as_mut() {
+        if limit > 0
+            && let Some(rtc) = self.rtc.as_mut()
+        {
             self.inbound.limit(rtc, limit);
         }
     }
@@ -538,12 +599,17 @@ impl Peer {
             (available, limit) => available.or(limit),
         };
         let track = self.outbound.iter_mut().find(|t| t.kind() == Kind::Video)?;
-        track.choose_layer(bitrates, available, now).then(|| track.wanted_layer())
+        track
+            .choose_layer(bitrates, available, now)
+            .then(|| track.wanted_layer())
     }
 
     /// The layer of its source that this peer's video wants.
     pub(super) fn wanted_layer(&self) -> u8 {
-        self.outbound.iter().find(|t| t.kind() == Kind::Video).map_or(0, Outbound::wanted_layer)
+        self.outbound
+            .iter()
+            .find(|t| t.kind() == Kind::Video)
+            .map_or(0, Outbound::wanted_layer)
     }
 
     /// Says goodbye to the remote.
@@ -560,8 +626,13 @@ impl Peer {
 
     fn inbound_stats(&mut self, stats: &MediaIngressStats) {
         let rid = stats.rid.map(|r| r.to_string());
-        let found = self.inbound.streams().find(|(_, _, mid, rid, _)| *mid == stats.mid && *rid == stats.rid);
-        let Some((ssrc, kind, _, _, params)) = found else { return };
+        let found = self
+            .inbound
+            .streams()
+            .find(|(_, _, mid, rid, _)| *mid == stats.mid && *rid == stats.rid);
+        let Some((ssrc, kind, _, _, params)) = found else {
+            return;
+        };
         let clock = params.map_or(90_000.0, |p| f64::from(p.spec().clock_rate.get()));
         let fraction = f64::from(stats.loss.unwrap_or_default());
         let entry = entry(&mut self.stats.inbound, kind, rid);
@@ -570,7 +641,11 @@ impl Peer {
             codec: params.map(|p| codec_name(p.spec().codec).to_owned()),
             packets: stats.packets,
             bytes: stats.bytes,
-            packets_lost: stats.remote.as_ref().map_or(0, |r| r.packets as i64 - stats.packets as i64).max(0),
+            packets_lost: stats
+                .remote
+                .as_ref()
+                .map_or(0, |r| r.packets as i64 - stats.packets as i64)
+                .max(0),
             fraction_lost: fraction,
             jitter: f64::from(stats.jitter) / clock,
             round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
@@ -583,8 +658,12 @@ impl Peer {
     }
 
     fn outbound_stats(&mut self, stats: &MediaEgressStats) {
-        let Some(track) = self.outbound.iter().find(|t| t.mid() == stats.mid) else { return };
-        let (kind, Some((ssrc, codec))) = (track.kind(), track.sending()) else { return };
+        let Some(track) = self.outbound.iter().find(|t| t.mid() == stats.mid) else {
+            return;
+        };
+        let (kind, Some((ssrc, codec))) = (track.kind(), track.sending()) else {
+            return;
+        };
         let (remb, target) = (self.remb, self.available.unwrap_or_default() as f64);
         let entry = entry(&mut self.stats.outbound, kind, None);
         *entry = StreamStats {
@@ -592,7 +671,10 @@ impl Peer {
             codec: codec.map(str::to_owned),
             packets: stats.packets,
             bytes: stats.bytes,
-            packets_lost: stats.remote.as_ref().map_or(0, |r| i64::from(r.packets_lost as i32)),
+            packets_lost: stats
+                .remote
+                .as_ref()
+                .map_or(0, |r| i64::from(r.packets_lost as i32)),
             fraction_lost: f64::from(stats.loss.unwrap_or_default()),
             round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
             fir_count: stats.firs,
@@ -608,7 +690,12 @@ impl Peer {
     pub(super) fn stats(&self) -> Option<PeerStats> {
         self.rtc.as_ref()?;
         let (data_channels, data_channels_opened, data_channels_closed) = self.channels.stats();
-        Some(PeerStats { data_channels, data_channels_opened, data_channels_closed, ..self.stats.clone() })
+        Some(PeerStats {
+            data_channels,
+            data_channels_opened,
+            data_channels_closed,
+            ..self.stats.clone()
+        })
     }
 
     /// Local user fragments, by which checks on a shared socket find this peer.
@@ -620,7 +707,11 @@ impl Peer {
 fn entry(list: &mut Vec<StreamStats>, kind: Kind, rid: Option<String>) -> &mut StreamStats {
     let found = list.iter().position(|s| s.kind == Some(kind) && s.rid == rid);
     let index = found.unwrap_or_else(|| {
-        list.push(StreamStats { kind: Some(kind), rid, ..StreamStats::default() });
+        list.push(StreamStats {
+            kind: Some(kind),
+            rid,
+            ..StreamStats::default()
+        });
         list.len() - 1
     });
     &mut list[index]

@@ -61,5 +61,9 @@ pub(super) fn codec_name(codec: Codec) -> &'static str {
 
 /// str0m's kind of media as ours.
 pub(super) fn kind(kind: MediaKind) -> Kind {
-    if kind == MediaKind::Audio { Kind::Audio } else { Kind::Video }
+    if kind == MediaKind::Audio {
+        Kind::Audio
+    } else {
+        Kind::Video
+    }
 }

@@ -26,7 +26,9 @@ impl Throttle {
 
     /// When a request that was held back is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.then(|| self.last.map(|last| last + KEYFRAME_INTERVAL)).flatten()
+        self.waiting
+            .then(|| self.last.map(|last| last + KEYFRAME_INTERVAL))
+            .flatten()
     }
 
     /// A keyframe came: whoever waits for one has it.

@@ -22,7 +22,10 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Buffers for one batch.
     pub(super) fn new() -> Buffers {
-        Buffers { data: vec![vec![0; BUFFER]; BATCH_SIZE], meta: vec![RecvMeta::default(); BATCH_SIZE] }
+        Buffers {
+            data: vec![vec![0; BUFFER]; BATCH_SIZE],
+            meta: vec![RecvMeta::default(); BATCH_SIZE],
+        }
     }
 }
 
@@ -83,7 +86,12 @@ impl Udp {
             }
         }
         let port = socket.local_addr()?.port();
-        Ok(Udp { socket: UdpSocket::from_std(socket), state, port, dual_stack })
+        Ok(Udp {
+            socket: UdpSocket::from_std(socket),
+            state,
+            port,
+            dual_stack,
+        })
     }
 
     /// The local port.
@@ -102,9 +110,11 @@ impl Udp {
         buffers: &mut Buffers,
         mut packet: impl FnMut(SocketAddr, SocketAddr, &[u8]),
     ) -> io::Result<bool> {
-        let mut slices: Vec<io::IoSliceMut<'_>> = buffers.data.iter_mut().map(|b| io::IoSliceMut::new(b)).collect();
+        let mut slices: Vec<io::IoSliceMut<'_>> =
+            buffers.data.iter_mut().map(|b| io::IoSliceMut::new(b)).collect();
         let count = match self.socket.try_io(|| {
-            self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta)
+            self.state
+                .recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta)
         }) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -114,7 +124,10 @@ impl Udp {
         };
         for (meta, data) in buffers.meta.iter().zip(&buffers.data).take(count) {
             let remote = plain(meta.addr);
-            let local = SocketAddr::new(meta.dst_ip.map_or(Ipv4Addr::UNSPECIFIED.into(), plain_ip), self.port);
+            let local = SocketAddr::new(
+                meta.dst_ip.map_or(Ipv4Addr::UNSPECIFIED.into(), plain_ip),
+                self.port,
+            );
             for bytes in data[..meta.len].chunks(meta.stride.max(1)) {
                 packet(remote, local, bytes);
             }
@@ -124,7 +137,11 @@ impl Udp {
 
     /// Sends a packet from a local address. What the kernel has no room for is lost, as on a network.
     pub(super) fn send(&self, from: IpAddr, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
-        let (destination, source) = if self.dual_stack { (mapped(to), mapped_ip(from)) } else { (to, from) };
+        let (destination, source) = if self.dual_stack {
+            (mapped(to), mapped_ip(from))
+        } else {
+            (to, from)
+        };
         let transmit = Transmit {
             destination,
             ecn: None,
@@ -132,7 +149,8 @@ impl Udp {
             segment_size: None,
             src_ip: (!from.is_unspecified()).then_some(source),
         };
-        self.socket.try_io(|| self.state.try_send(UdpSockRef::from(&self.socket), &transmit))
+        self.socket
+            .try_io(|| self.state.try_send(UdpSockRef::from(&self.socket), &transmit))
     }
 }
 

@@ -59,17 +59,22 @@ pub(super) fn start(
         };
         worker.run();
     };
-    let thread = std::thread::Builder::new().name(format!("webrtc-{index}")).spawn(run)?;
+    let thread = std::thread::Builder::new()
+        .name(format!("webrtc-{index}"))
+        .spawn(run)?;
     Ok((commands, thread))
 }
 
 /// The one socket of all peers of a worker, where configured.
 fn bind_shared(poll: &Poll, index: usize, settings: &EngineSettings) -> io::Result<Option<Udp>> {
-    let Some(first) = settings.shared_port else { return Ok(None) };
+    let Some(first) = settings.shared_port else {
+        return Ok(None);
+    };
     let port = u16::try_from(index).ok().and_then(|i| first.checked_add(i));
     let port = port.ok_or_else(|| io::Error::other("shared_port leaves no port for every worker"))?;
     let mut udp = Udp::bind(port, port, true, None)?;
-    poll.registry().register(udp.source(), SHARED, Interest::READABLE)?;
+    poll.registry()
+        .register(udp.source(), SHARED, Interest::READABLE)?;
     Ok(Some(udp))
 }
 
@@ -124,7 +129,11 @@ impl Worker {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        let timer = self.timers.peek().map_or(self.next_tick, |Reverse((at, _))| *at).min(self.next_tick);
+        let timer = self
+            .timers
+            .peek()
+            .map_or(self.next_tick, |Reverse((at, _))| *at)
+            .min(self.next_tick);
         timer.saturating_duration_since(now).max(TIMER_FLOOR)
     }
 
@@ -146,19 +155,37 @@ impl Worker {
     fn carry_out(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Add { peer, settings, events } => {
+            Command::Add {
+                peer,
+                settings,
+                events,
+            } => {
                 self.counters.peers.fetch_add(1, Ordering::Relaxed);
-                self.peers.insert(peer, Peer::new(peer, settings, events, self.counters.clone()));
+                self.peers
+                    .insert(peer, Peer::new(peer, settings, events, self.counters.clone()));
             }
             Command::Remove { peer } => self.remove(peer, now),
             Command::SetSource { sink, kind, source } => self.set_source(sink, kind, source, now),
-            Command::ProcessOffer { peer, offer, limits, reply } => {
-                let answer = self.negotiate(peer, |p, estimate| p.process_offer(&offer, limits, estimate, now));
+            Command::ProcessOffer {
+                peer,
+                offer,
+                limits,
+                reply,
+            } => {
+                let answer =
+                    self.negotiate(peer, |p, estimate| p.process_offer(&offer, limits, estimate, now));
                 // Whoever asked may have gone; then nobody misses the answer.
                 let _ = reply.send(answer);
             }
-            Command::GenerateOffer { peer, options, limits, reply } => {
-                let offer = self.negotiate(peer, |p, estimate| p.generate_offer(&options, limits, estimate, now));
+            Command::GenerateOffer {
+                peer,
+                options,
+                limits,
+                reply,
+            } => {
+                let offer = self.negotiate(peer, |p, estimate| {
+                    p.generate_offer(&options, limits, estimate, now)
+                });
                 let _ = reply.send(offer);
             }
             Command::ProcessAnswer { peer, answer, reply } => {
@@ -169,13 +196,17 @@ impl Worker {
                 Ok(()) => self.with(peer, |p| p.gather(&settings)),
                 Err(error) => self.with(peer, |p| p.fail(&format!("No port for media: {error}"))),
             },
-            Command::RemoteCandidate { peer, candidate } => self.with(peer, |p| p.add_remote_candidate(*candidate)),
+            Command::RemoteCandidate { peer, candidate } => {
+                self.with(peer, |p| p.add_remote_candidate(*candidate))
+            }
             Command::RequestKeyframe { peer } => self.with(peer, |p| p.request_keyframe(0, now)),
             Command::SetLimits { peer, limits } => self.with(peer, |p| p.set_limits(limits)),
             Command::CreateChannel { peer, options, reply } => {
                 self.with(peer, |p| drop(reply.send(p.create_channel(options))));
             }
-            Command::CloseChannel { peer, id, reply } => self.with(peer, |p| drop(reply.send(p.close_channel(id)))),
+            Command::CloseChannel { peer, id, reply } => {
+                self.with(peer, |p| drop(reply.send(p.close_channel(id))))
+            }
             Command::Stats { peer, reply } => drop(reply.send(self.peers.get(&peer).and_then(Peer::stats))),
             Command::Codecs { peer, kind, reply } => {
                 drop(reply.send(self.peers.get(&peer).map(|p| p.codecs(kind)).unwrap_or_default()));
@@ -196,7 +227,8 @@ impl Worker {
         peer: u64,
         act: impl FnOnce(&mut Peer, bool) -> Result<T, NegotiationError>,
     ) -> Result<T, NegotiationError> {
-        self.bind(peer).map_err(|e| NegotiationError::NoPort(e.to_string()))?;
+        self.bind(peer)
+            .map_err(|e| NegotiationError::NoPort(e.to_string()))?;
         let estimate = match self.settings.bandwidth_estimation {
             BandwidthEstimation::Always => true,
             BandwidthEstimation::Never => false,
@@ -204,8 +236,11 @@ impl Worker {
         };
         let result = match self.peers.get_mut(&peer) {
             // Descriptions are hostile: should one make the parser panic, it is one remote's error.
-            Some(p) => catch_unwind(AssertUnwindSafe(|| act(p, estimate)))
-                .unwrap_or_else(|_| Err(NegotiationError::Offer("the description can't be processed".into()))),
+            Some(p) => catch_unwind(AssertUnwindSafe(|| act(p, estimate))).unwrap_or_else(|_| {
+                Err(NegotiationError::Offer(
+                    "the description can't be processed".into(),
+                ))
+            }),
             None => Err(NegotiationError::Closed),
         };
         self.dirty.push(peer);
@@ -223,19 +258,30 @@ impl Worker {
     }
 
     fn bind(&mut self, peer: u64) -> io::Result<()> {
-        let Some(p) = self.peers.get_mut(&peer) else { return Ok(()) };
+        let Some(p) = self.peers.get_mut(&peer) else {
+            return Ok(());
+        };
         if p.socket.is_some() {
             return Ok(());
         }
-        let mut udp = Udp::bind(self.settings.min_port, self.settings.max_port, false, p.settings().dscp)?;
-        self.poll.registry().register(udp.source(), Token(peer as usize), Interest::READABLE)?;
+        let mut udp = Udp::bind(
+            self.settings.min_port,
+            self.settings.max_port,
+            false,
+            p.settings().dscp,
+        )?;
+        self.poll
+            .registry()
+            .register(udp.source(), Token(peer as usize), Interest::READABLE)?;
         self.counters.sockets.fetch_add(1, Ordering::Relaxed);
         p.socket = Some(udp);
         Ok(())
     }
 
     fn remove(&mut self, peer: u64, now: Instant) {
-        let Some(mut removed) = self.peers.remove(&peer) else { return };
+        let Some(mut removed) = self.peers.remove(&peer) else {
+            return;
+        };
         removed.close(now);
         self.counters.peers.fetch_sub(1, Ordering::Relaxed);
         if removed.socket.is_some() {
@@ -254,13 +300,17 @@ impl Worker {
     }
 
     fn set_source(&mut self, sink: u64, kind: Kind, source: Option<u64>, now: Instant) {
-        let Some(p) = self.peers.get_mut(&sink) else { return };
+        let Some(p) = self.peers.get_mut(&sink) else {
+            return;
+        };
         let before = p.sources[slot(kind)];
         p.set_source(kind, source);
         if let Some(old) = before.and_then(|s| self.peers.get_mut(&s)) {
             old.sinks[slot(kind)].retain(|s| *s != sink);
         }
-        let Some(new) = source.and_then(|s| self.peers.get_mut(&s)) else { return };
+        let Some(new) = source.and_then(|s| self.peers.get_mut(&s)) else {
+            return;
+        };
         new.sinks[slot(kind)].push(sink);
         if kind == Kind::Video {
             self.choose_layer(sink, now);
@@ -278,12 +328,19 @@ impl Worker {
     }
 
     fn choose_layer(&mut self, sink: u64, now: Instant) {
-        let Some(source) = self.peers.get(&sink).and_then(|p| p.sources[slot(Kind::Video)]) else { return };
-        let Some(bitrates) = self.peers.get(&source).map(|s| s.inbound.layer_bitrates()) else { return };
+        let Some(source) = self.peers.get(&sink).and_then(|p| p.sources[slot(Kind::Video)]) else {
+            return;
+        };
+        let Some(bitrates) = self.peers.get(&source).map(|s| s.inbound.layer_bitrates()) else {
+            return;
+        };
         if bitrates.len() < 2 {
             return;
         }
-        let wanted = self.peers.get_mut(&sink).and_then(|p| p.choose_layer(&bitrates, now));
+        let wanted = self
+            .peers
+            .get_mut(&sink)
+            .and_then(|p| p.choose_layer(&bitrates, now));
         if let Some(layer) = wanted {
             self.with(source, |s| s.request_keyframe(layer, now));
         }
@@ -292,8 +349,14 @@ impl Worker {
     /// Reads what has arrived, a few batches a socket, so that none starves the others.
     fn read_sockets(&mut self) {
         for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else { break };
-            let more = if token == SHARED { self.read_shared() } else { self.read_peer(token.0 as u64) };
+            let Some(token) = self.ready.pop_front() else {
+                break;
+            };
+            let more = if token == SHARED {
+                self.read_shared()
+            } else {
+                self.read_peer(token.0 as u64)
+            };
             if more {
                 self.ready.push_back(token);
             }
@@ -301,8 +364,12 @@ impl Worker {
     }
 
     fn read_peer(&mut self, id: u64) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else { return false };
-        let Some(socket) = peer.socket.take() else { return false };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let Some(socket) = peer.socket.take() else {
+            return false;
+        };
         let now = Instant::now();
         let (mut packets, mut bytes_in, mut more) = (0, 0, true);
         for _ in 0..BATCHES_A_TURN {
@@ -347,7 +414,9 @@ impl Worker {
     }
 
     fn settle_peer(&mut self, id: u64, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         let mut outcome = Outcome::default();
         let mut wake = None;
         guarded(peer, |p| {
@@ -366,8 +435,14 @@ impl Worker {
         }
         let source = peer.sources[slot(Kind::Video)];
         let layer = peer.wanted_layer();
-        let sinks = [peer.sinks[0].clone(), peer.sinks[1].clone(), peer.sinks[2].clone()];
-        if outcome.wants_keyframe && let Some(source) = source {
+        let sinks = [
+            peer.sinks[0].clone(),
+            peer.sinks[1].clone(),
+            peer.sinks[2].clone(),
+        ];
+        if outcome.wants_keyframe
+            && let Some(source) = source
+        {
             self.with(source, |s| s.request_keyframe(layer, now));
         }
         for packet in outcome.packets {

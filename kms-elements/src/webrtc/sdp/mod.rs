@@ -37,7 +37,9 @@ pub struct LocalDescription {
 impl LocalDescription {
     fn session(&self) -> String {
         let (id, version) = (self.session_id, self.session_version);
-        format!("v=0\r\no=- {id} {version} IN IP4 0.0.0.0\r\ns=Kurento Media Server\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n")
+        format!(
+            "v=0\r\no=- {id} {version} IN IP4 0.0.0.0\r\ns=Kurento Media Server\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+        )
     }
 
     /// Adds what only this side knows to an m-section that str0m made.
@@ -47,11 +49,19 @@ impl LocalDescription {
             "audio" => self.max_audio_recv_kbps,
             _ => None,
         };
-        section.lines.retain(|l| !l.starts_with("a=candidate:") && l != "a=end-of-candidates");
-        section.lines.extend(self.candidates.iter().map(|c| format!("a={c}")));
+        section
+            .lines
+            .retain(|l| !l.starts_with("a=candidate:") && l != "a=end-of-candidates");
+        section
+            .lines
+            .extend(self.candidates.iter().map(|c| format!("a={c}")));
         if let Some(limit) = limit.filter(|l| *l > 0) {
             // b= stands after c= and before a= (RFC 8866, section 5).
-            let at = section.lines.iter().take_while(|l| l.starts_with("c=") || l.starts_with("i=")).count();
+            let at = section
+                .lines
+                .iter()
+                .take_while(|l| l.starts_with("c=") || l.starts_with("i="))
+                .count();
             section.lines.insert(at, format!("b=AS:{limit}"));
         }
     }
@@ -72,7 +82,10 @@ pub struct Leg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It is the n-th m-line of this leg.
-    Accepted { leg: usize, index: usize },
+    Accepted {
+        leg: usize,
+        index: usize,
+    },
     Rejected,
 }
 
@@ -125,7 +138,13 @@ impl RemoteOffer {
             }
             legs.push(make_leg(&sdp, group, &mids)?);
         }
-        Ok(RemoteOffer { legs, bundled: !bundle.is_empty(), sdp, fates, mids })
+        Ok(RemoteOffer {
+            legs,
+            bundled: !bundle.is_empty(),
+            sdp,
+            fates,
+            mids,
+        })
     }
 
     /// The o= line: an offer with the same one is the same offer (RFC 3264, section 8).
@@ -135,13 +154,22 @@ impl RemoteOffer {
 
     /// Whether the remote sends video in several layers.
     pub fn has_simulcast(&self) -> bool {
-        self.sdp.sections.iter().any(|s| s.attribute("simulcast").is_some_and(|v| v.contains("send")))
+        self.sdp
+            .sections
+            .iter()
+            .any(|s| s.attribute("simulcast").is_some_and(|v| v.contains("send")))
     }
 
     /// Mids of the m-lines taken, with their index in the offer.
     pub fn accepted(&self) -> Vec<(usize, String)> {
-        let accepted = self.fates.iter().enumerate().filter(|(_, f)| **f != Fate::Rejected);
-        accepted.map(|(index, _)| (index, self.mids[index].clone())).collect()
+        let accepted = self
+            .fates
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| **f != Fate::Rejected);
+        accepted
+            .map(|(index, _)| (index, self.mids[index].clone()))
+            .collect()
     }
 
     /// Puts str0m's answers, one a leg in order, into the shape of this offer: same m-lines in the same order (rejected
@@ -163,7 +191,10 @@ impl RemoteOffer {
             };
             match made {
                 Some(made) if made.port != "0" => {
-                    let mut section = Section { proto: offered.proto.clone(), ..made.clone() };
+                    let mut section = Section {
+                        proto: offered.proto.clone(),
+                        ..made.clone()
+                    };
                     if offered.kind == "application" {
                         section.formats = offered.formats.clone();
                     }
@@ -188,7 +219,11 @@ fn reject(offered: &Section) -> Section {
     let mut lines = vec!["c=IN IP4 0.0.0.0".to_owned()];
     lines.extend(mid);
     lines.push("a=inactive".into());
-    Section { port: "0".into(), lines, ..offered.clone() }
+    Section {
+        port: "0".into(),
+        lines,
+        ..offered.clone()
+    }
 }
 
 /// An answer of a remote to an offer of ours.
@@ -206,20 +241,34 @@ impl RemoteAnswer {
         let answer = Sdp::parse(text)?;
         let offer = Sdp::parse(offered)?;
         if answer.sections.is_empty() {
-            return Ok(RemoteAnswer { sdp: None, candidates: Vec::new() });
+            return Ok(RemoteAnswer {
+                sdp: None,
+                candidates: Vec::new(),
+            });
         }
         if answer.sections.len() != offer.sections.len() {
             let (got, wanted) = (answer.sections.len(), offer.sections.len());
-            return Err(SdpError::Unacceptable(format!("The answer has {got} m-lines, the offer has {wanted}")));
+            return Err(SdpError::Unacceptable(format!(
+                "The answer has {got} m-lines, the offer has {wanted}"
+            )));
         }
-        let setup = answer.sections.iter().find_map(|s| s.attribute("setup")).or(answer.attribute("setup"));
+        let setup = answer
+            .sections
+            .iter()
+            .find_map(|s| s.attribute("setup"))
+            .or(answer.attribute("setup"));
         if setup == Some("actpass") {
-            return Err(SdpError::Unacceptable("An answer says a=setup:active or passive, not actpass (RFC 8842)".into()));
+            return Err(SdpError::Unacceptable(
+                "An answer says a=setup:active or passive, not actpass (RFC 8842)".into(),
+            ));
         }
         let mids = mids_of(&offer);
         let all: Vec<usize> = (0..answer.sections.len()).collect();
         let leg = make_leg(&answer, &all, &mids)?;
-        Ok(RemoteAnswer { sdp: Some(leg.sdp), candidates: leg.candidates })
+        Ok(RemoteAnswer {
+            sdp: Some(leg.sdp),
+            candidates: leg.candidates,
+        })
     }
 }
 
@@ -227,7 +276,11 @@ impl RemoteAnswer {
 pub fn local_offer(made: &str, local: &LocalDescription) -> Result<String, SdpError> {
     let made = Sdp::parse(made)?;
     let mut out = local.session();
-    for line in made.session.iter().filter(|l| l.starts_with("a=group:") || l.starts_with("a=msid-semantic")) {
+    for line in made
+        .session
+        .iter()
+        .filter(|l| l.starts_with("a=group:") || l.starts_with("a=msid-semantic"))
+    {
         out.push_str(line);
         out.push_str("\r\n");
     }
@@ -261,7 +314,9 @@ pub fn restrict_directions(offer: &str, recvonly: bool, sendonly: bool) -> Strin
 
 /// Mids of the m-lines that are not rejected, with their index.
 pub fn accepted_mids(sdp: &str) -> Vec<(usize, String)> {
-    let Ok(sdp) = Sdp::parse(sdp) else { return Vec::new() };
+    let Ok(sdp) = Sdp::parse(sdp) else {
+        return Vec::new();
+    };
     let mids = mids_of(&sdp);
     let accepted = sdp.sections.iter().enumerate().filter(|(_, s)| !s.is_rejected());
     accepted.map(|(index, _)| (index, mids[index].clone())).collect()
@@ -271,13 +326,24 @@ pub fn accepted_mids(sdp: &str) -> Vec<(usize, String)> {
 fn mids_of(sdp: &Sdp) -> Vec<String> {
     let mut mids: Vec<String> = Vec::new();
     for section in &sdp.sections {
-        let own = section.attribute("mid").map(|m| m.split_whitespace().next().unwrap_or_default());
-        let usable = |m: &&str| !m.is_empty() && m.len() <= 16 && m.is_ascii() && !mids.iter().any(|o| o == m);
+        let own = section
+            .attribute("mid")
+            .map(|m| m.split_whitespace().next().unwrap_or_default());
+        let usable =
+            |m: &&str| !m.is_empty() && m.len() <= 16 && m.is_ascii() && !mids.iter().any(|o| o == m);
         mids.push(match own.filter(usable) {
             Some(mid) => mid.to_owned(),
             None => {
-                let kind: String = section.kind.chars().filter(char::is_ascii_alphabetic).take(8).collect();
-                let number = sdp.sections[..mids.len()].iter().filter(|s| s.kind == section.kind).count();
+                let kind: String = section
+                    .kind
+                    .chars()
+                    .filter(char::is_ascii_alphabetic)
+                    .take(8)
+                    .collect();
+                let number = sdp.sections[..mids.len()]
+                    .iter()
+                    .filter(|s| s.kind == section.kind)
+                    .count();
                 format!("{kind}{number}")
             }
         });
@@ -287,33 +353,60 @@ fn mids_of(sdp: &Sdp) -> Vec<String> {
 
 /// Attributes that str0m needs to see; all others are left out.
 const UNDERSTOOD: &[&str] = &[
-    "rtpmap", "fmtp", "rtcp-fb", "extmap", "ssrc", "ssrc-group", "msid", "rid", "simulcast", "sctp-port",
-    "max-message-size", "sendrecv", "sendonly", "recvonly", "inactive", "rtcp-rsize",
+    "rtpmap",
+    "fmtp",
+    "rtcp-fb",
+    "extmap",
+    "ssrc",
+    "ssrc-group",
+    "msid",
+    "rid",
+    "simulcast",
+    "sctp-port",
+    "max-message-size",
+    "sendrecv",
+    "sendonly",
+    "recvonly",
+    "inactive",
+    "rtcp-rsize",
 ];
 
 fn make_leg(sdp: &Sdp, group: &[usize], mids: &[String]) -> Result<Leg, SdpError> {
     let names: Vec<&str> = group.iter().map(|i| mids[*i].as_str()).collect();
-    let mut out = format!("v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n", names.join(" "));
+    let mut out = format!(
+        "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n",
+        names.join(" ")
+    );
     if sdp.attribute("ice-lite").is_some() {
         out.push_str("a=ice-lite\r\n");
     }
     let mut candidates: Vec<String> = Vec::new();
     for index in group {
         let section = &sdp.sections[*index];
-        let found = section.lines.iter().filter_map(|l| l.strip_prefix("a=").filter(|l| l.starts_with("candidate:")));
+        let found = section
+            .lines
+            .iter()
+            .filter_map(|l| l.strip_prefix("a=").filter(|l| l.starts_with("candidate:")));
         candidates.extend(found.map(str::to_owned));
         rebuild(sdp, group, section, &mids[*index])?.write(&mut out);
     }
     candidates.sort();
     candidates.dedup();
-    Ok(Leg { sdp: out, mids: names.into_iter().map(str::to_owned).collect(), candidates })
+    Ok(Leg {
+        sdp: out,
+        mids: names.into_iter().map(str::to_owned).collect(),
+        candidates,
+    })
 }
 
 /// An m-section of what str0m needs, with what it lacks taken from the session or the first m-line of its group.
 fn rebuild(sdp: &Sdp, group: &[usize], section: &Section, mid: &str) -> Result<Section, SdpError> {
     let inherited = |name: &str| {
         let of_group = || group.iter().find_map(|i| sdp.sections[*i].attribute(name));
-        section.attribute(name).or_else(|| sdp.attribute(name)).or_else(of_group)
+        section
+            .attribute(name)
+            .or_else(|| sdp.attribute(name))
+            .or_else(of_group)
     };
     let needed = |name: &str| {
         let missing = || SdpError::Unacceptable(format!("m-line {mid} has no a={name}"));
@@ -324,13 +417,20 @@ fn rebuild(sdp: &Sdp, group: &[usize], section: &Section, mid: &str) -> Result<S
     if section.port != "0" || section.attribute("bundle-only").is_some() {
         lines.push(format!("a=ice-ufrag:{}", needed("ice-ufrag")?));
         lines.push(format!("a=ice-pwd:{}", needed("ice-pwd")?));
-        lines.push(format!("a=fingerprint:{}", fingerprint(sdp, group, section).ok_or_else(|| {
-            SdpError::Unacceptable(format!("m-line {mid} has no a=fingerprint with sha-256 (RFC 8122)"))
-        })?));
+        lines.push(format!(
+            "a=fingerprint:{}",
+            fingerprint(sdp, group, section).ok_or_else(|| {
+                SdpError::Unacceptable(format!(
+                    "m-line {mid} has no a=fingerprint with sha-256 (RFC 8122)"
+                ))
+            })?
+        ));
         lines.push(format!("a=setup:{}", inherited("setup").unwrap_or("actpass")));
     }
     for line in &section.lines {
-        let Some(attribute) = line.strip_prefix("a=") else { continue };
+        let Some(attribute) = line.strip_prefix("a=") else {
+            continue;
+        };
         let name = attribute.split(':').next().unwrap_or_default();
         if UNDERSTOOD.contains(&name) {
             lines.push(format!("a={}", attribute.trim()));
@@ -343,27 +443,50 @@ fn rebuild(sdp: &Sdp, group: &[usize], section: &Section, mid: &str) -> Result<S
         lines.push("a=rtcp-mux".into());
         let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
         if !directions.iter().any(|d| section.attribute(d).is_some()) {
-            let direction = directions.iter().find(|d| sdp.attribute(d).is_some()).unwrap_or(&"sendrecv");
+            let direction = directions
+                .iter()
+                .find(|d| sdp.attribute(d).is_some())
+                .unwrap_or(&"sendrecv");
             lines.push(format!("a={direction}"));
         }
     }
-    let proto = if is_application { "UDP/DTLS/SCTP" } else { "UDP/TLS/RTP/SAVPF" };
+    let proto = if is_application {
+        "UDP/DTLS/SCTP"
+    } else {
+        "UDP/TLS/RTP/SAVPF"
+    };
     let formats = match is_application {
         true => vec!["webrtc-datachannel".to_owned()],
-        false => section.formats.iter().filter(|f| f.parse::<u8>().is_ok_and(|pt| pt < 128)).cloned().collect(),
+        false => section
+            .formats
+            .iter()
+            .filter(|f| f.parse::<u8>().is_ok_and(|pt| pt < 128))
+            .cloned()
+            .collect(),
     };
     let port = if section.is_rejected() { "0" } else { "9" };
-    Ok(Section { kind: section.kind.clone(), port: port.into(), proto: proto.into(), formats, lines })
+    Ok(Section {
+        kind: section.kind.clone(),
+        port: port.into(),
+        proto: proto.into(),
+        formats,
+        lines,
+    })
 }
 
 /// A sha-256 fingerprint of the m-line, the session or the group: the hash str0m verifies.
 fn fingerprint<'a>(sdp: &'a Sdp, group: &[usize], section: &'a Section) -> Option<&'a str> {
     let sha256 = |lines: &'a [String]| {
         let values = lines.iter().filter_map(|l| l.strip_prefix("a=fingerprint:"));
-        values.map(str::trim).find(|v| v.get(..8).is_some_and(|hash| hash.eq_ignore_ascii_case("sha-256 ")))
+        values.map(str::trim).find(|v| {
+            v.get(..8)
+                .is_some_and(|hash| hash.eq_ignore_ascii_case("sha-256 "))
+        })
     };
     let of_group = || group.iter().find_map(|i| sha256(&sdp.sections[*i].lines));
-    sha256(&section.lines).or_else(|| sha256(&sdp.session)).or_else(of_group)
+    sha256(&section.lines)
+        .or_else(|| sha256(&sdp.session))
+        .or_else(of_group)
 }
 
 #[cfg(test)]

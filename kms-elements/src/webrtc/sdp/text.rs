@@ -69,7 +69,10 @@ impl Sdp {
 
     /// The o= line.
     pub(super) fn origin(&self) -> &str {
-        self.session.iter().find_map(|l| l.strip_prefix("o=")).unwrap_or_default()
+        self.session
+            .iter()
+            .find_map(|l| l.strip_prefix("o="))
+            .unwrap_or_default()
     }
 }
 
@@ -79,7 +82,13 @@ impl Section {
         let (Some(kind), Some(port), Some(proto)) = (words.next(), words.next(), words.next()) else {
             return Err(SdpError::Parse("an m-line lacks its port or profile".into()));
         };
-        Ok(Section { kind, port, proto, formats: words.collect(), lines: Vec::new() })
+        Ok(Section {
+            kind,
+            port,
+            proto,
+            formats: words.collect(),
+            lines: Vec::new(),
+        })
     }
 
     /// The value of an attribute: "" for a flag.
@@ -95,7 +104,10 @@ impl Section {
     /// The m-line and what is below it.
     pub(super) fn write(&self, out: &mut String) {
         let formats = self.formats.join(" ");
-        for line in [format!("m={} {} {} {formats}", self.kind, self.port, self.proto)].iter().chain(&self.lines) {
+        for line in [format!("m={} {} {} {formats}", self.kind, self.port, self.proto)]
+            .iter()
+            .chain(&self.lines)
+        {
             out.push_str(line);
             out.push_str("\r\n");
         }
@@ -105,6 +117,10 @@ impl Section {
 fn attribute<'a>(lines: &'a [String], name: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| {
         let rest = line.strip_prefix("a=")?.strip_prefix(name)?;
-        if rest.is_empty() { Some("") } else { rest.strip_prefix(':').map(str::trim) }
+        if rest.is_empty() {
+            Some("")
+        } else {
+            rest.strip_prefix(':').map(str::trim)
+        }
     })
 }
