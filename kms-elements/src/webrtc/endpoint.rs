@@ -566,7 +566,8 @@ impl WebRtcEndpoint {
         if matches!(ice, IceState::Disconnected | IceState::Failed) {
             self.connection_changed(false);
         } else if ice == IceState::Ready {
-            self.connection_changed(lock(&self.state).dtls == Some(DtlsState::Connected));
+            let connected = lock(&self.state).dtls == Some(DtlsState::Connected);
+            self.connection_changed(connected);
         }
     }
 
