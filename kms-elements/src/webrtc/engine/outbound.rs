@@ -96,6 +96,15 @@ impl Outbound {
         self.target_layer
     }
 
+    /// Whether it waits for a keyframe: to begin at all, or to switch to the layer it aims for.
+    pub(super) fn lacks_keyframe(&self) -> bool {
+        let wanted = self.source.map(|peer| Feed {
+            peer,
+            layer: self.target_layer,
+        });
+        self.kind == Kind::Video && wanted.is_some() && self.track.feed() != wanted
+    }
+
     /// Chooses the layer for what the remote can take. True: another one is wanted now, and a keyframe of it.
     pub(super) fn choose_layer(&mut self, bitrates: &[u64], available: Option<u64>, now: Instant) -> bool {
         let current = self.track.feed().map(|f| f.layer);

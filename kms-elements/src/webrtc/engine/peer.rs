@@ -1,6 +1,7 @@
 //! One peer: a transport to one remote, what it receives and what it sends.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -46,7 +47,8 @@ pub(super) struct Peer {
     settings: PeerSettings,
     limits: Limits,
     events: Arc<dyn PeerEvents>,
-    pub(super) socket: Option<Udp>,
+    /// Shared only with the worker while it reads from it.
+    pub(super) socket: Option<Rc<Udp>>,
     rtc: Option<Rtc>,
     negotiation: Negotiation,
     mids: Vec<Mid>,
@@ -62,7 +64,7 @@ pub(super) struct Peer {
     /// The peers that feed this one, by kind.
     pub(super) sources: [Option<u64>; 3],
     /// Packets that wait to be written in this turn.
-    pub(super) inbox: Vec<(u64, std::rc::Rc<Packet>)>,
+    pub(super) inbox: Vec<(u64, Rc<Packet>)>,
     available: Option<u64>,
     remb: u64,
     ice: IceState,
@@ -267,7 +269,7 @@ impl Peer {
 
     /// Notes the candidates of the peer's socket and tells them.
     pub(super) fn gather(&mut self, settings: &GatherSettings) {
-        let Some(port) = self.socket.as_ref().map(Udp::port) else {
+        let Some(port) = self.socket.as_ref().map(|s| s.port()) else {
             return;
         };
         self.tell(PeerEvent::Ice(IceState::Gathering));
@@ -355,8 +357,13 @@ impl Peer {
         }
     }
 
-    /// Takes in a datagram.
-    pub(super) fn receive(&mut self, remote: SocketAddr, local: SocketAddr, bytes: &[u8], now: Instant) {
+    /// Takes in a datagram. What came of it is taken out at once: str0m has room for one received packet.
+    pub(super) fn receive(
+        &mut self,
+        (remote, local, bytes): (SocketAddr, SocketAddr, &[u8]),
+        outcome: &mut Outcome,
+        now: Instant,
+    ) {
         let Some(rtc) = self.rtc.as_mut() else { return };
         self.stats.bytes_received += bytes.len() as u64;
         // Port scans and broken senders: whatever does not parse, or comes from nobody we know, is no error.
@@ -368,8 +375,9 @@ impl Peer {
             return;
         }
         self.inbound.expect_stream(rtc, &self.mids, bytes);
-        if let Err(error) = rtc.handle_input(input) {
-            self.closed(&error.to_string());
+        match rtc.handle_input(input) {
+            Ok(()) => drop(self.drain(outcome, now)),
+            Err(error) => self.closed(&error.to_string()),
         }
     }
 
@@ -385,7 +393,8 @@ impl Peer {
 
     /// Writes what waits in the inbox.
     pub(super) fn write_inbox(&mut self, now: Instant) {
-        let Some(rtc) = self.rtc.as_mut() else {
+        // What is written before there is a way out is lost, and with it the keyframe all else builds on.
+        let Some(rtc) = self.rtc.as_mut().filter(|_| self.dtls == DtlsState::Connected) else {
             return self.inbox.clear();
         };
         for (source, packet) in self.inbox.drain(..) {
@@ -495,6 +504,7 @@ impl Peer {
                 self.ice_deadline = None;
                 self.tell(PeerEvent::Dtls(DtlsState::Connected));
                 self.set_ice(IceState::Ready);
+                outcome.wants_keyframe = self.lacks_keyframe();
             }
             Event::ChannelOpen(id, label) => {
                 if let Some(rtc) = self.rtc.as_mut() {
@@ -602,6 +612,11 @@ impl Peer {
         track
             .choose_layer(bitrates, available, now)
             .then(|| track.wanted_layer())
+    }
+
+    /// Whether its video has a way out and a source, but nothing it could begin with yet.
+    pub(super) fn lacks_keyframe(&self) -> bool {
+        self.dtls == DtlsState::Connected && self.outbound.iter().any(Outbound::lacks_keyframe)
     }
 
     /// The layer of its source that this peer's video wants.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Keyframe requests to one source are at least this far apart.
-pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
+/// Keyframe requests to one source are at least this far apart. Chromium ignores one that follows another within 300 ms.
+pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(320);
 
 /// Lets a request through at most once an interval.
 #[derive(Debug, Default)]

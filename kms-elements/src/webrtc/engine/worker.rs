@@ -172,8 +172,9 @@ impl Worker {
                 limits,
                 reply,
             } => {
-                let answer =
-                    self.negotiate(peer, |p, estimate| p.process_offer(&offer, limits, estimate, now));
+                let answer = self.negotiate(peer, now, |p, estimate| {
+                    p.process_offer(&offer, limits, estimate, now)
+                });
                 // Whoever asked may have gone; then nobody misses the answer.
                 let _ = reply.send(answer);
             }
@@ -183,13 +184,13 @@ impl Worker {
                 limits,
                 reply,
             } => {
-                let offer = self.negotiate(peer, |p, estimate| {
+                let offer = self.negotiate(peer, now, |p, estimate| {
                     p.generate_offer(&options, limits, estimate, now)
                 });
                 let _ = reply.send(offer);
             }
             Command::ProcessAnswer { peer, answer, reply } => {
-                let done = self.negotiate(peer, |p, _| p.process_answer(answer.as_deref()));
+                let done = self.negotiate(peer, now, |p, _| p.process_answer(answer.as_deref()));
                 let _ = reply.send(done);
             }
             Command::Gather { peer, settings } => match self.bind(peer) {
@@ -225,6 +226,7 @@ impl Worker {
     fn negotiate<T>(
         &mut self,
         peer: u64,
+        now: Instant,
         act: impl FnOnce(&mut Peer, bool) -> Result<T, NegotiationError>,
     ) -> Result<T, NegotiationError> {
         self.bind(peer)
@@ -244,7 +246,7 @@ impl Worker {
             None => Err(NegotiationError::Closed),
         };
         self.dirty.push(peer);
-        self.ask_for_missing_keyframes(peer);
+        self.ask_for_keyframe(peer, now);
         result
     }
 
@@ -274,7 +276,7 @@ impl Worker {
             .registry()
             .register(udp.source(), Token(peer as usize), Interest::READABLE)?;
         self.counters.sockets.fetch_add(1, Ordering::Relaxed);
-        p.socket = Some(udp);
+        p.socket = Some(Rc::new(udp));
         Ok(())
     }
 
@@ -314,16 +316,18 @@ impl Worker {
         new.sinks[slot(kind)].push(sink);
         if kind == Kind::Video {
             self.choose_layer(sink, now);
-            self.ask_for_missing_keyframes(sink);
+            self.ask_for_keyframe(sink, now);
         }
     }
 
-    /// A peer that was just connected or negotiated needs a keyframe before it can show anything.
-    fn ask_for_missing_keyframes(&mut self, sink: u64) {
-        let Some(p) = self.peers.get(&sink) else { return };
+    /// Asks the source of a peer's video for a keyframe, if the peer can do nothing without.
+    fn ask_for_keyframe(&mut self, sink: u64, now: Instant) {
+        let Some(p) = self.peers.get(&sink).filter(|p| p.lacks_keyframe()) else {
+            return;
+        };
         let (source, layer) = (p.sources[slot(Kind::Video)], p.wanted_layer());
         if let Some(source) = source {
-            self.with(source, |s| s.request_keyframe(layer, Instant::now()));
+            self.with(source, |s| s.request_keyframe(layer, now));
         }
     }
 
@@ -367,16 +371,17 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
-        let Some(socket) = peer.socket.take() else {
+        let Some(socket) = peer.socket.clone() else {
             return false;
         };
         let now = Instant::now();
+        let mut outcome = Outcome::default();
         let (mut packets, mut bytes_in, mut more) = (0, 0, true);
         for _ in 0..BATCHES_A_TURN {
             let received = socket.receive(&mut self.buffers, |remote, local, bytes| {
                 packets += 1;
                 bytes_in += bytes.len() as u64;
-                guarded(peer, |p| p.receive(remote, local, bytes, now));
+                guarded(peer, |p| p.receive((remote, local, bytes), &mut outcome, now));
             });
             more = match received {
                 Ok(more) => more,
@@ -389,10 +394,10 @@ impl Worker {
                 break;
             }
         }
-        peer.socket = Some(socket);
         self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
         self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
         self.dirty.push(id);
+        self.route(id, outcome, now);
         more
     }
 
@@ -433,29 +438,43 @@ impl Worker {
                 self.timers.push(Reverse((at, id)));
             }
         }
-        let source = peer.sources[slot(Kind::Video)];
-        let layer = peer.wanted_layer();
-        let sinks = [
-            peer.sinks[0].clone(),
-            peer.sinks[1].clone(),
-            peer.sinks[2].clone(),
-        ];
+        self.route(id, outcome, now);
+    }
+
+    /// Passes on what came of a peer's turn to the peers it feeds, and to the one that feeds it.
+    fn route(&mut self, id: u64, outcome: Outcome, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         if outcome.wants_keyframe
-            && let Some(source) = source
+            && let (Some(source), layer) = (peer.sources[slot(Kind::Video)], peer.wanted_layer())
         {
             self.with(source, |s| s.request_keyframe(layer, now));
         }
+        if outcome.packets.is_empty() && outcome.messages.is_empty() {
+            return;
+        }
+        // Taken out and put back: the peers it feeds may be any of the same map, itself included.
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let sinks = std::mem::take(&mut peer.sinks);
         for packet in outcome.packets {
             let packet = Rc::new(packet);
             for sink in &sinks[slot(packet.kind)] {
                 if let Some(p) = self.peers.get_mut(sink) {
+                    if p.inbox.is_empty() {
+                        self.dirty.push(*sink);
+                    }
                     p.inbox.push((id, packet.clone()));
-                    self.dirty.push(*sink);
                 }
             }
         }
         for message in outcome.messages {
             self.pass_on(&sinks[slot(Kind::Data)], &message);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.sinks = sinks;
         }
     }
 
@@ -485,6 +504,8 @@ impl Worker {
             for id in ids {
                 self.with(id, |p| p.tick(now));
                 self.choose_layer(id, now);
+                // The request or the keyframe may have been lost, and senders ignore requests that come too soon.
+                self.ask_for_keyframe(id, now);
             }
         }
     }
