@@ -20,6 +20,9 @@ use crate::object::{Object, ObjectCore, lock};
 use crate::server::Server;
 use crate::types::{GstreamerDotDetails, MediaFlowState, MediaTranscodingState, MediaType};
 
+/// A connection: the element it begins at and its pad, and those it ends at.
+pub type Connection = (Arc<dyn Element>, Pad, Arc<dyn Element>, Pad);
+
 params! {
     /// Parameters of `getGstreamerDot` and `dumpGstreamerDot`.
     pub struct Dot {
@@ -160,13 +163,13 @@ impl MediaPipeline {
     }
 
     /// Connections that end at the element, with both ends.
-    pub fn connections_to(&self, node: Node) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
+    pub fn connections_to(&self, node: Node) -> Vec<Connection> {
         let elements = lock(&self.elements);
         with_elements(&elements, elements.graph.connections_to(node))
     }
 
     /// Connections that begin at the element, with both ends.
-    pub fn connections_from(&self, node: Node) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
+    pub fn connections_from(&self, node: Node) -> Vec<Connection> {
         let elements = lock(&self.elements);
         with_elements(&elements, elements.graph.connections_from(node))
     }
@@ -265,10 +268,7 @@ fn dot_text(text: &str) -> String {
     text.chars().take(120).flat_map(|c| c.escape_default()).collect()
 }
 
-fn with_elements(
-    elements: &Elements,
-    edges: Vec<(Pad, Pad)>,
-) -> Vec<(Arc<dyn Element>, Pad, Arc<dyn Element>, Pad)> {
+fn with_elements(elements: &Elements, edges: Vec<(Pad, Pad)>) -> Vec<Connection> {
     let resolve = |(source, sink): (Pad, Pad)| {
         Some((elements.get(source.node)?, source, elements.get(sink.node)?, sink))
     };

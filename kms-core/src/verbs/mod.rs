@@ -27,6 +27,9 @@ pub enum Needs {
     ItsSession,
 }
 
+/// What a verb answers, once it is done.
+pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// A verb.
 pub struct Verb {
     /// Name: the `method` of a request.
@@ -34,7 +37,7 @@ pub struct Verb {
     /// What it needs of a session.
     pub needs: Needs,
     /// Carries it out.
-    pub run: fn(Call, Map<String, Value>) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
+    pub run: fn(Call, Map<String, Value>) -> Answering,
     /// Whether the request waits on purpose, so that events are not held back until it is answered.
     pub waits: fn(&Call, &Map<String, Value>) -> bool,
 }

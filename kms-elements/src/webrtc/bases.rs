@@ -36,7 +36,7 @@ params! {
 
 /// Bandwidths of a session, kbit/s; 0: no limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Bandwidths {
+pub(super) struct Bandwidths {
     /// Audio the remote may send.
     pub max_audio_recv: i32,
     /// Video the remote may send.
@@ -62,7 +62,7 @@ impl Default for Bandwidths {
 }
 
 /// An endpoint that negotiates RTP by SDP.
-pub trait RtpSession: Element {
+pub(super) trait RtpSession: Element {
     /// Makes an offer.
     fn generate_offer(
         self: Arc<Self>,

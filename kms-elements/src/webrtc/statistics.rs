@@ -4,7 +4,6 @@ use kms_core::element::StatsMap;
 use kms_core::object::unix_millis;
 use kms_core::types::{MediaType, StatsType};
 use protocol::Wire;
-use uuid::Uuid;
 
 use super::api::{DataChannelStats, Kind, PeerStats, StreamStats};
 use super::types::{
@@ -39,7 +38,7 @@ pub(super) fn stats_map(stats: &PeerStats, media: Option<MediaType>) -> StatsMap
     }
     if media.is_none() {
         let session = RTCPeerConnectionStats {
-            id: Uuid::new_v4().to_string(),
+            id: "session".into(),
             stats_type: StatsType::Session,
             timestamp_millis: unix_millis() as i64,
             data_channels_opened: stats.data_channels_opened as i64,
@@ -52,21 +51,15 @@ pub(super) fn stats_map(stats: &PeerStats, media: Option<MediaType>) -> StatsMap
 
 /// An id that stays the same for a stream, so that a client can follow it.
 fn stream_id(direction: &str, stream: &StreamStats) -> String {
-    let name = format!(
-        "{direction}-{}-{}",
-        stream.ssrc,
-        stream.rid.as_deref().unwrap_or_default()
-    );
-    let mut bytes = [0; 16];
-    for (i, byte) in name.bytes().enumerate() {
-        bytes[i % 16] = (bytes[i % 16] as u8).wrapping_mul(31).wrapping_add(byte);
+    match &stream.rid {
+        Some(rid) => format!("{direction}_{}_{rid}", stream.ssrc),
+        None => format!("{direction}_{}", stream.ssrc),
     }
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 fn inbound(s: &StreamStats) -> RTCInboundRTPStreamStats {
     RTCInboundRTPStreamStats {
-        id: stream_id("in", s),
+        id: stream_id("inbound_rtp", s),
         stats_type: StatsType::InboundRtp,
         timestamp_millis: unix_millis() as i64,
         ssrc: s.ssrc.to_string(),
@@ -90,7 +83,7 @@ fn inbound(s: &StreamStats) -> RTCInboundRTPStreamStats {
 
 fn outbound(s: &StreamStats) -> RTCOutboundRTPStreamStats {
     RTCOutboundRTPStreamStats {
-        id: stream_id("out", s),
+        id: stream_id("outbound_rtp", s),
         stats_type: StatsType::OutboundRtp,
         timestamp_millis: unix_millis() as i64,
         ssrc: s.ssrc.to_string(),
@@ -115,7 +108,7 @@ fn outbound(s: &StreamStats) -> RTCOutboundRTPStreamStats {
 
 fn data_channel(c: &DataChannelStats) -> RTCDataChannelStats {
     RTCDataChannelStats {
-        id: Uuid::new_v4().to_string(),
+        id: format!("data_channel_{}", c.id),
         stats_type: StatsType::DataChannel,
         timestamp_millis: unix_millis() as i64,
         label: c.label.clone(),

@@ -27,11 +27,11 @@ impl LayerSelector {
         let layers = || (0..bitrates.len()).filter(active);
         let lowest = layers().next().unwrap_or(0) as u8;
         let Some(available) = available else {
-            return layers().last().map_or(lowest, |l| l as u8);
+            return layers().next_back().map_or(lowest, |l| l as u8);
         };
         let fitting = |headroom: f64| {
             let fits = |layer: &usize| bitrates[*layer] as f64 * headroom <= available as f64;
-            layers().filter(fits).last().map_or(lowest, |l| l as u8)
+            layers().rfind(fits).map_or(lowest, |l| l as u8)
         };
         let Some(current) = current.filter(|c| bitrates.get(usize::from(*c)).is_some_and(|b| *b > 0)) else {
             return fitting(HEADROOM);

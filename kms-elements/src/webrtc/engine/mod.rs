@@ -14,6 +14,7 @@ mod out_track;
 mod outbound;
 mod peer;
 mod rtc;
+mod shared;
 mod throttle;
 mod udp;
 mod worker;

@@ -219,7 +219,7 @@ impl Peer {
                 Rids::None | Rids::Any => Vec::new(),
             };
             // Which layer is the better one is told by measured bitrates; any order that stays is good.
-            rids.sort_unstable_by_key(|rid| layer_order(rid));
+            rids.sort_unstable_by_key(layer_order);
             if direction.is_receiving() {
                 self.inbound.media(kind, *mid, &rids);
             }
@@ -323,11 +323,6 @@ impl Peer {
     /// Changes limits.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-    }
-
-    /// The limits in force.
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// Opens a data channel.
@@ -527,12 +522,10 @@ impl Peer {
             }
             Event::MediaIngressStats(stats) => self.inbound_stats(&stats),
             Event::MediaEgressStats(stats) => self.outbound_stats(&stats),
-            Event::Closed => {
-                if self.dtls != DtlsState::Closed {
-                    self.dtls = DtlsState::Closed;
-                    self.tell(PeerEvent::Dtls(DtlsState::Closed));
-                    self.set_ice(IceState::Disconnected);
-                }
+            Event::Closed if self.dtls != DtlsState::Closed => {
+                self.dtls = DtlsState::Closed;
+                self.tell(PeerEvent::Dtls(DtlsState::Closed));
+                self.set_ice(IceState::Disconnected);
             }
             _ => {}
         }
@@ -713,7 +706,7 @@ impl Peer {
         })
     }
 
-    /// Local user fragments, by which checks on a shared socket find this peer.
+    /// The local user name fragment, by which checks that arrive on a shared socket find this peer (RFC 8445, section 7.3).
     pub(super) fn ufrag(&mut self) -> Option<String> {
         Some(self.rtc.as_mut()?.direct_api().local_ice_credentials().ufrag)
     }

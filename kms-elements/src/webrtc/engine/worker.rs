@@ -17,6 +17,7 @@ use super::Counters;
 use super::channels::Message;
 use super::command::{Command, Commands};
 use super::peer::{Outcome, Peer, slot};
+use super::shared::Shared;
 use super::udp::{Buffers, Udp};
 use crate::webrtc::api::{BandwidthEstimation, EngineSettings, Kind, NegotiationError};
 
@@ -40,7 +41,7 @@ pub(super) fn start(
 ) -> io::Result<(Commands, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let (commands, receiver) = Commands::new(Arc::new(Waker::new(poll.registry(), WAKER)?));
-    let shared = bind_shared(&poll, index, &settings)?;
+    let socket = bind_shared(&poll, index, &settings)?;
     // Peers hold shared packets that never leave the thread, so the worker is made on it.
     let run = move || {
         let worker = Worker {
@@ -49,8 +50,7 @@ pub(super) fn start(
             settings,
             counters,
             peers: HashMap::new(),
-            shared,
-            by_remote: HashMap::new(),
+            shared: socket.map(Shared::new),
             timers: BinaryHeap::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
@@ -85,9 +85,7 @@ struct Worker {
     counters: Arc<Counters>,
     peers: HashMap<u64, Peer>,
     /// The one socket of all peers, where configured.
-    shared: Option<Udp>,
-    /// Which peer a remote address on the shared socket belongs to.
-    by_remote: HashMap<std::net::SocketAddr, u64>,
+    shared: Option<Shared>,
     /// Peers to be woken; entries that are out of date are skipped.
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Sockets that may have more to read.
@@ -245,6 +243,9 @@ impl Worker {
             }),
             None => Err(NegotiationError::Closed),
         };
+        if let (Some(shared), Some(p)) = (&mut self.shared, self.peers.get_mut(&peer)) {
+            shared.know(peer, p.ufrag());
+        }
         self.dirty.push(peer);
         self.ask_for_keyframe(peer, now);
         result
@@ -264,6 +265,10 @@ impl Worker {
             return Ok(());
         };
         if p.socket.is_some() {
+            return Ok(());
+        }
+        if let Some(shared) = &self.shared {
+            p.socket = Some(shared.socket.clone());
             return Ok(());
         }
         let mut udp = Udp::bind(
@@ -286,7 +291,7 @@ impl Worker {
         };
         removed.close(now);
         self.counters.peers.fetch_sub(1, Ordering::Relaxed);
-        if removed.socket.is_some() {
+        if removed.socket.is_some() && self.shared.is_none() {
             // Closing the descriptor ends its registration.
             self.counters.sockets.fetch_sub(1, Ordering::Relaxed);
         }
@@ -298,7 +303,9 @@ impl Worker {
                 }
             }
         }
-        self.by_remote.retain(|_, p| *p != peer);
+        if let Some(shared) = &mut self.shared {
+            shared.forget(peer);
+        }
     }
 
     fn set_source(&mut self, sink: u64, kind: Kind, source: Option<u64>, now: Instant) {
@@ -402,7 +409,32 @@ impl Worker {
     }
 
     fn read_shared(&mut self) -> bool {
-        false
+        let Some(shared) = self.shared.as_mut() else {
+            return false;
+        };
+        let (socket, peers, now) = (shared.socket.clone(), &mut self.peers, Instant::now());
+        let mut outcomes: HashMap<u64, Outcome> = HashMap::new();
+        let (mut packets, mut bytes_in) = (0, 0);
+        let received = socket.receive(&mut self.buffers, |remote, local, bytes| {
+            packets += 1;
+            bytes_in += bytes.len() as u64;
+            let Some(id) = shared.peer_of(remote, bytes) else {
+                return;
+            };
+            let Some(peer) = peers.get_mut(&id) else { return };
+            let outcome = outcomes.entry(id).or_default();
+            guarded(peer, |p| p.receive((remote, local, bytes), outcome, now));
+        });
+        self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
+        self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        for (id, outcome) in outcomes {
+            self.dirty.push(id);
+            self.route(id, outcome, now);
+        }
+        received.unwrap_or_else(|error| {
+            tracing::error!(%error, "the shared port failed");
+            false
+        })
     }
 
     /// Drains peers and passes on what they received, until nothing is left to do.
