@@ -3,6 +3,7 @@
 mod config;
 mod edge;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -124,6 +125,8 @@ fn start_logging(config: &Config) {
     let filter = EnvFilter::new(config.log.level.as_str());
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for terminals: in a file or a journal they are control characters between the words.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => logs.init(),
@@ -167,19 +170,19 @@ async fn serve(config: Config) -> Result<(), String> {
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),
     ));
-    tracing::info!(
-        "listening on ws://{}{}",
-        config.server.listen,
-        config.server.path.as_str()
-    );
+    // Not the configured address: with port 0 the system chose one.
+    let address = listener
+        .local_addr()
+        .map_err(|e| format!("the address listened on can't be read: {e}"))?;
+    tracing::info!("listening on ws://{address}{}", config.server.path.as_str());
 
-    let mut serving = ending.clone();
     // An answer is one small write, and the next request waits for it: Nagle's algorithm would add 40 ms to each.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY can't be set");
         }
     });
+    let mut serving = ending;
     let http = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = serving.wait_for(|ending| *ending).await;
     });
@@ -189,7 +192,12 @@ async fn serve(config: Config) -> Result<(), String> {
     server.shut_down();
     let _ = end.send(true);
     // Clients are told and get a moment to close; those that don't answer don't delay the end.
-    let _ = tokio::time::timeout(Duration::from_secs(3), http).await;
+    let closed = async {
+        let _ = http.await;
+        // Websockets outlive the HTTP server; each holds a receiver until its client was told.
+        end.closed().await;
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(3), closed).await;
     let stopped = tokio::task::spawn_blocking(move || engine.stop()).await;
     stopped.map_err(|e| format!("the WebRTC engine did not stop: {e}"))?;
     tracing::info!("ended");

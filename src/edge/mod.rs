@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -102,21 +102,22 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
     let reason = loop {
         let message = tokio::select! {
             message = receiver.next() => message,
-            () = outbox.overflow() => break None,
-            _ = ending.wait_for(|ending| *ending) => break Some((GOING_AWAY, "The server is shutting down")),
+            reason = cut_short(&outbox, &mut ending) => break reason,
         };
-        match message {
-            Some(Ok(Message::Text(text))) => edge.rpc.handle(&mut peer, &text).await,
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
             // Some clients send their JSON in binary frames.
-            Some(Ok(Message::Binary(bytes))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => edge.rpc.handle(&mut peer, text).await,
-                Err(_) => edge.rpc.handle(&mut peer, "").await,
-            },
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(bytes))) => Utf8Bytes::try_from(bytes).unwrap_or_default(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
             Some(Ok(Message::Close(_))) | None => break None,
             Some(Err(error)) => {
                 break too_big(&error).then_some((TOO_BIG, "The message is larger than max_message_bytes"));
             }
+        };
+        // A request that waits on purpose would otherwise keep its connection for as long.
+        tokio::select! {
+            () = edge.rpc.handle(&mut peer, &text) => {}
+            reason = cut_short(&outbox, &mut ending) => break reason,
         }
     };
     if outbox.overflowed() {
@@ -125,6 +126,14 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
     }
     let _ = close.send(Some(reason));
     let _ = writer.await;
+}
+
+/// Waits for an end of the connection that the client did not ask for: it reads too slowly, or the daemon ends.
+async fn cut_short(outbox: &Outbox, ending: &mut watch::Receiver<bool>) -> Option<(u16, &'static str)> {
+    tokio::select! {
+        () = outbox.overflow() => None,
+        _ = ending.wait_for(|ending| *ending) => Some((GOING_AWAY, "The server is shutting down")),
+    }
 }
 
 fn too_big(error: &axum::Error) -> bool {
