@@ -1,0 +1,12 @@
+//! The control plane from outside: a daemon, websockets, and clients that misbehave.
+//!
+//! Each test has a daemon of its own. What answers look like is held against recordings of a real server in
+//! `tests/wire`; here it is about what recordings can't show: time, several connections, limits and hostile input.
+
+mod cli;
+mod client;
+mod daemon;
+mod ending;
+mod order;
+mod request_cache;
+mod sessions;
