@@ -183,8 +183,8 @@ sections! {
         /// Period of the sweep that collects sessions: one not heard of for a whole period is collected at the next
         /// sweep, and with it the objects that no other session holds. So an abandoned object lives one to two periods.
         ///
-        /// Any request keeps its session alive, a ping too: clients must send one more often than this. It can be
-        /// changed while running (`ServerManager.setGarbageCollectorPeriod`). The default is Kurento's.
+        /// Any request keeps its session alive, a ping too: clients must send one more often than this. The
+        /// default is Kurento's.
         #[range(1..=86_400)] #[unit("seconds")]
         garbage_collector_period_s: u64 = 240,
 

@@ -28,6 +28,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Close codes of RFC 6455, section 7.4.1, and of its registry.
 const GOING_AWAY: u16 = 1001;
+const PROTOCOL_ERROR: u16 = 1002;
+const NOT_UTF8: u16 = 1007;
 const TOO_BIG: u16 = 1009;
 const TRY_AGAIN_LATER: u16 = 1013;
 
@@ -110,9 +112,7 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
             Some(Ok(Message::Binary(bytes))) => Utf8Bytes::try_from(bytes).unwrap_or_default(),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
             Some(Ok(Message::Close(_))) | None => break None,
-            Some(Err(error)) => {
-                break too_big(&error).then_some((TOO_BIG, "The message is larger than max_message_bytes"));
-            }
+            Some(Err(error)) => break explain(&error),
         };
         // A request that waits on purpose would otherwise keep its connection for as long.
         tokio::select! {
@@ -129,18 +129,37 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
 }
 
 /// Waits for an end of the connection that the client did not ask for: it reads too slowly, or the daemon ends.
-async fn cut_short(outbox: &Outbox, ending: &mut watch::Receiver<bool>) -> Option<(u16, &'static str)> {
+async fn cut_short(outbox: &Outbox, ending: &mut watch::Receiver<bool>) -> Reason {
     tokio::select! {
         () = outbox.overflow() => None,
         _ = ending.wait_for(|ending| *ending) => Some((GOING_AWAY, "The server is shutting down")),
     }
 }
 
-fn too_big(error: &axum::Error) -> bool {
-    error.to_string().contains("too long") || error.to_string().contains("Space limit")
+/// What to tell a client whose frames can't be taken; nothing if the connection itself broke. axum hands on the
+/// websocket library's errors without their type, so they are told apart by their text.
+fn explain(error: &axum::Error) -> Reason {
+    let text = error.to_string();
+    [
+        (
+            "Space limit exceeded",
+            (TOO_BIG, "The message is larger than max_message_bytes"),
+        ),
+        ("UTF-8 encoding error", (NOT_UTF8, "A text message must be UTF-8")),
+        (
+            "WebSocket protocol error",
+            (PROTOCOL_ERROR, "This is not the websocket protocol"),
+        ),
+    ]
+    .into_iter()
+    .find_map(|(beginning, reason)| text.starts_with(beginning).then_some(reason))
 }
 
-type Closing = watch::Receiver<Option<Option<(u16, &'static str)>>>;
+/// Code and text of a close frame; none if there is nothing to tell.
+type Reason = Option<(u16, &'static str)>;
+
+/// Turns `Some` when the connection is to be closed.
+type Closing = watch::Receiver<Option<Reason>>;
 
 /// Sends what the queue holds, until the connection is to be closed, breaks, or turns out to be too slow.
 async fn write(mut sender: SplitSink<WebSocket, Message>, outbox: Arc<Outbox>, mut closing: Closing) {

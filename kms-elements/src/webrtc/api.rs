@@ -73,6 +73,70 @@ impl std::fmt::Debug for TurnServer {
     }
 }
 
+/// As Kurento writes it, without the password: `user:***@address:port?transport=udp`.
+impl std::fmt::Display for TurnServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let transport = match self.transport {
+            TurnTransport::Udp => "udp",
+            TurnTransport::Tcp => "tcp",
+        };
+        write!(f, "{}:***@{}?transport={transport}", self.username, self.address)
+    }
+}
+
+/// Why a text is no TURN server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TurnServerError {
+    /// TLS was asked for.
+    #[error("TURN over TLS isn't supported yet")]
+    Tls,
+    /// The transport is unknown.
+    #[error("the transport is none of udp, tcp")]
+    Transport,
+    /// No credentials before the address.
+    #[error("there is no @")]
+    NoCredentials,
+    /// No password.
+    #[error("there is no : between user and password")]
+    NoPassword,
+    /// An empty user name or password.
+    #[error("user or password is empty")]
+    EmptyCredentials,
+    /// Not an address.
+    #[error("after the @ stands no IP address and port")]
+    Address,
+}
+
+/// Reads `user:password@address:port`, with `?transport=udp` (default) or `?transport=tcp`.
+impl std::str::FromStr for TurnServer {
+    type Err = TurnServerError;
+
+    fn from_str(text: &str) -> Result<TurnServer, TurnServerError> {
+        let (rest, transport) = match text.split_once("?transport=") {
+            None | Some((_, "udp")) => (
+                text.split("?transport=").next().unwrap_or(text),
+                TurnTransport::Udp,
+            ),
+            Some((rest, "tcp")) => (rest, TurnTransport::Tcp),
+            Some((_, "tls")) => return Err(TurnServerError::Tls),
+            Some(_) => return Err(TurnServerError::Transport),
+        };
+        // Split as Kurento's expression does, `^(?<user>.+):(?<password>.+)@…`, whose user takes as much as it can:
+        // user names of temporary credentials hold a colon ("1700000000:alice").
+        let (credentials, address) = rest.rsplit_once('@').ok_or(TurnServerError::NoCredentials)?;
+        let (username, password) = credentials.rsplit_once(':').ok_or(TurnServerError::NoPassword)?;
+        if username.is_empty() || password.is_empty() {
+            return Err(TurnServerError::EmptyCredentials);
+        }
+        Ok(TurnServer {
+            address: address.parse().map_err(|_| TurnServerError::Address)?,
+            transport,
+            username: username.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+}
+
 /// Transport to a TURN server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnTransport {

@@ -9,7 +9,7 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::Defaults;
-use super::api::{DataChannelOptions, PeerEvent};
+use super::api::{DataChannelOptions, PeerEvent, TurnServer};
 use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
@@ -178,21 +178,19 @@ fn with_settings(class: Class<WebRtcEndpoint>) -> Class<WebRtcEndpoint> {
             |this| this.setting(|s| s.gather.stun_server.map(|a| a.ip().to_string()).unwrap_or_default()),
             |this, value: String| {
                 let ip = address("stunServerAddress", &value)?;
-                this.change_setting(|s| {
-                    let port = s.gather.stun_server.map_or(3478, |a| a.port());
-                    s.gather.stun_server = ip.map(|ip| SocketAddr::new(ip, port));
-                });
+                this.change_setting(|s| s.gather.stun_server = ip.map(|ip| SocketAddr::new(ip, s.stun_port)));
                 Ok(())
             },
         )
         .settable(
             "stunServerPort",
             "Port of the STUN server. Default: 3478.",
-            |this| this.setting(|s| i32::from(s.gather.stun_server.map_or(3478, |a| a.port()))),
+            |this| this.setting(|s| i32::from(s.stun_port)),
             |this, value: i32| {
                 let port = u16::try_from(value).ok().filter(|p| *p > 0);
                 let port = port.ok_or_else(|| illegal("stunServerPort", "1 to 65535 are possible"))?;
                 this.change_setting(|s| {
+                    s.stun_port = port;
                     if let Some(server) = &mut s.gather.stun_server {
                         server.set_port(port);
                     }
@@ -205,7 +203,15 @@ fn with_settings(class: Class<WebRtcEndpoint>) -> Class<WebRtcEndpoint> {
             "TURN server (RFC 8656): user:password@address:port, then optionally ?transport=udp or tcp. Empty: none.",
             |this| this.setting(|s| s.turn_url.clone()),
             |this, value: String| {
-                this.change_setting(|s| s.turn_url = value);
+                let server = if value.trim().is_empty() {
+                    None
+                } else {
+                    Some(value.trim().parse::<TurnServer>().map_err(|e| illegal("turnUrl", e))?)
+                };
+                this.change_setting(|s| {
+                    s.gather.turn_server = server;
+                    s.turn_url = value;
+                });
                 Ok(())
             },
         )

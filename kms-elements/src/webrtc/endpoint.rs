@@ -35,6 +35,8 @@ use super::types::{
 /// With BUNDLE there is one stream, and with rtcp-mux one component.
 const STREAM: i32 = 1;
 const COMPONENT: i32 = 1;
+/// Default port of STUN servers (RFC 8489, section 18.6).
+const STUN_PORT: u16 = 3478;
 /// Candidates of a remote that come before its description.
 const MOST_EARLY_CANDIDATES: usize = 64;
 
@@ -59,6 +61,8 @@ pub(super) struct Options {
 pub(super) struct Settings {
     pub(super) gather: GatherSettings,
     pub(super) turn_url: String,
+    /// Of the STUN server, which may be named later.
+    pub(super) stun_port: u16,
     pub(super) mtu: i32,
     bandwidths: Bandwidths,
     /// Kurento's default of 500 kbit/s is where its encoders end; here nothing is encoded, so only a value that was set
@@ -144,6 +148,7 @@ impl WebRtcEndpoint {
             peer: OnceLock::new(),
             negotiation: AsyncMutex::new(()),
             settings: Mutex::new(Settings {
+                stun_port: gather.stun_server.map_or(STUN_PORT, |a| a.port()),
                 gather,
                 turn_url,
                 mtu: mtu as i32,

@@ -9,6 +9,7 @@ mod command;
 mod inbound;
 mod keyframe;
 mod layers;
+mod listener;
 mod negotiate;
 mod out_track;
 mod outbound;
@@ -16,6 +17,7 @@ mod peer;
 mod rtc;
 mod shared;
 mod throttle;
+mod transport;
 mod udp;
 mod worker;
 

@@ -19,12 +19,11 @@ use super::inbound::{Inbound, Packet};
 use super::negotiate::{Negotiation, ice_deadline};
 use super::outbound::{Outbound, Written};
 use super::rtc::{self, codec_name};
-use super::udp::Udp;
+use super::transport::{Datagram, Gathered, Sorted, Surroundings, Transport};
 use crate::webrtc::api::{
     DataChannelOptions, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, OfferOptions,
     PeerEvent, PeerEvents, PeerSettings, PeerStats, StreamStats,
 };
-use crate::webrtc::ice::host_candidates;
 use crate::webrtc::sdp::accepted_mids;
 
 /// Candidates of a remote that are checked; it has a handful for each of its addresses.
@@ -47,13 +46,11 @@ pub(super) struct Peer {
     settings: PeerSettings,
     limits: Limits,
     events: Arc<dyn PeerEvents>,
-    /// Shared only with the worker while it reads from it.
-    pub(super) socket: Option<Rc<Udp>>,
+    pub(super) transport: Transport,
     rtc: Option<Rtc>,
     negotiation: Negotiation,
     mids: Vec<Mid>,
     has_data: bool,
-    local: Vec<(String, SocketAddr)>,
     early_candidates: Vec<Candidate>,
     remote: Vec<Candidate>,
     pub(super) inbound: Inbound,
@@ -74,6 +71,8 @@ pub(super) struct Peer {
     media_connected: bool,
     last_media: Option<Instant>,
     stats: PeerStats,
+    /// When something is due to a STUN or TURN server.
+    servers_due: Option<Instant>,
     /// When the peer is to be woken next, and whether the worker's timers know.
     pub(super) wake_at: Option<Instant>,
     counters: Arc<Counters>,
@@ -101,12 +100,11 @@ impl Peer {
             settings,
             limits: Limits::default(),
             events,
-            socket: None,
+            transport: Transport::default(),
             rtc: None,
             negotiation: Negotiation::default(),
             mids: Vec::new(),
             has_data: false,
-            local: Vec::new(),
             early_candidates: Vec::new(),
             remote: Vec::new(),
             inbound: Inbound::default(),
@@ -124,6 +122,7 @@ impl Peer {
             media_connected: false,
             last_media: None,
             stats: PeerStats::default(),
+            servers_due: None,
             wake_at: None,
             counters,
         }
@@ -145,13 +144,11 @@ impl Peer {
 
     fn rtc(&mut self, estimate: bool, now: Instant) -> &mut Rtc {
         let (settings, limits) = (&self.settings, &self.limits);
-        let (local, early) = (&self.local, &mut self.early_candidates);
+        let (locals, early) = (self.transport.locals(), &mut self.early_candidates);
         self.rtc.get_or_insert_with(|| {
             let mut rtc = rtc::build(settings, limits, estimate, now);
-            for (_, base) in local {
-                if let Ok(candidate) = Candidate::host(*base, "udp") {
-                    rtc.add_local_candidate(candidate);
-                }
+            for local in locals {
+                rtc.add_local_candidate(local.candidate.clone());
             }
             early.drain(..).for_each(|c| rtc.add_remote_candidate(c));
             rtc
@@ -267,23 +264,25 @@ impl Peer {
         names
     }
 
-    /// Notes the candidates of the peer's socket and tells them.
-    pub(super) fn gather(&mut self, settings: &GatherSettings) {
-        let Some(port) = self.socket.as_ref().map(|s| s.port()) else {
-            return;
-        };
+    /// Gathers candidates and tells them as they are found.
+    pub(super) fn gather(&mut self, settings: &GatherSettings, around: &Surroundings<'_>, now: Instant) {
         self.tell(PeerEvent::Ice(IceState::Gathering));
-        for candidate in host_candidates(settings, port) {
-            if self.local.iter().any(|(_, base)| *base == candidate.base) {
-                continue;
+        self.transport.gather(settings, around, now);
+        self.tell_gathered();
+    }
+
+    fn tell_gathered(&mut self) {
+        for gathered in self.transport.take_gathered() {
+            match gathered {
+                Gathered::Candidate(local) => {
+                    if let Some(rtc) = self.rtc.as_mut() {
+                        rtc.add_local_candidate(local.candidate);
+                    }
+                    self.tell(PeerEvent::CandidateFound(local.line));
+                }
+                Gathered::Done => self.tell(PeerEvent::GatheringDone),
             }
-            if let (Some(rtc), Ok(host)) = (self.rtc.as_mut(), Candidate::host(candidate.base, "udp")) {
-                rtc.add_local_candidate(host);
-            }
-            self.local.push((candidate.line.clone(), candidate.base));
-            self.tell(PeerEvent::CandidateFound(candidate.line));
         }
-        self.tell(PeerEvent::GatheringDone);
     }
 
     /// Takes a candidate of the remote.
@@ -352,17 +351,47 @@ impl Peer {
         }
     }
 
-    /// Takes in a datagram. What came of it is taken out at once: str0m has room for one received packet.
+    /// Takes in a datagram of the socket.
     pub(super) fn receive(
         &mut self,
         (remote, local, bytes): (SocketAddr, SocketAddr, &[u8]),
         outcome: &mut Outcome,
         now: Instant,
     ) {
+        match self.transport.sort(remote, local, bytes, now) {
+            Sorted::Direct => self.take_in(Protocol::Udp, remote, local, bytes, outcome, now),
+            Sorted::Relayed(packets) => self.take_in_all(packets, outcome, now),
+        }
+    }
+
+    /// Takes in what came other ways.
+    pub(super) fn take_in_all(&mut self, packets: Vec<Datagram>, outcome: &mut Outcome, now: Instant) {
+        for packet in packets {
+            self.take_in(
+                packet.proto,
+                packet.remote,
+                packet.local,
+                &packet.bytes,
+                outcome,
+                now,
+            );
+        }
+    }
+
+    /// What comes of a packet is taken out at once: str0m has room for one received packet.
+    fn take_in(
+        &mut self,
+        proto: Protocol,
+        remote: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+        outcome: &mut Outcome,
+        now: Instant,
+    ) {
         let Some(rtc) = self.rtc.as_mut() else { return };
         self.stats.bytes_received += bytes.len() as u64;
         // Port scans and broken senders: whatever does not parse, or comes from nobody we know, is no error.
-        let Ok(receive) = Receive::new(Protocol::Udp, remote, local, bytes) else {
+        let Ok(receive) = Receive::new(proto, remote, local, bytes) else {
             return;
         };
         let input = Input::Receive(now, receive);
@@ -406,6 +435,8 @@ impl Peer {
 
     /// Lets time pass.
     pub(super) fn timeout(&mut self, now: Instant) {
+        self.servers_due = self.transport.poll(now);
+        self.tell_gathered();
         let Some(rtc) = self.rtc.as_mut() else { return };
         self.inbound.send_due(rtc, now);
         if let Err(error) = rtc.handle_input(Input::Timeout(now)) {
@@ -417,12 +448,15 @@ impl Peer {
     /// in the outcome. Answers when the peer wants to be woken.
     pub(super) fn drain(&mut self, outcome: &mut Outcome, now: Instant) -> Option<Instant> {
         loop {
-            let output = self.rtc.as_mut()?.poll_output();
-            match output {
-                Ok(Output::Transmit(transmit)) => self.transmit(&transmit),
+            let Some(rtc) = self.rtc.as_mut() else {
+                return self.servers_due;
+            };
+            match rtc.poll_output() {
+                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, now),
                 Ok(Output::Event(event)) => self.event(event, outcome, now),
                 Ok(Output::Timeout(at)) => {
-                    return Some(self.inbound.next_due().map_or(at, |due| due.min(at)));
+                    let due = [self.inbound.next_due(), self.servers_due];
+                    return due.into_iter().flatten().chain([at]).min();
                 }
                 Err(error) => {
                     self.closed(&error.to_string());
@@ -432,35 +466,34 @@ impl Peer {
         }
     }
 
-    fn transmit(&mut self, transmit: &Transmit) {
+    fn transmit(&mut self, transmit: &Transmit, now: Instant) {
         // STUN packets begin with 0 to 3 (RFC 7983); all others go over the selected pair.
         if transmit.contents.first().is_some_and(|b| *b >= 20)
             && self.pair != Some((transmit.source, transmit.destination))
         {
-            self.pair_selected(transmit.source, transmit.destination);
+            self.pair_selected(transmit);
+            self.transport
+                .selected(transmit.source, transmit.destination, now);
         }
-        let Some(socket) = &self.socket else { return };
-        self.stats.bytes_sent += transmit.contents.len() as u64;
+        let length = transmit.contents.len() as u64;
+        self.stats.bytes_sent += length;
         self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .bytes_out
-            .fetch_add(transmit.contents.len() as u64, Ordering::Relaxed);
-        if socket
-            .send(transmit.source.ip(), transmit.destination, &transmit.contents)
-            .is_err()
-        {
+        self.counters.bytes_out.fetch_add(length, Ordering::Relaxed);
+        if self.transport.send(transmit, now).is_err() {
             // No room in the socket, or no route: lost, as on a network, and repaired as such.
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn pair_selected(&mut self, source: SocketAddr, destination: SocketAddr) {
+    fn pair_selected(&mut self, transmit: &Transmit) {
+        let (source, destination) = (transmit.source, transmit.destination);
         self.pair = Some((source, destination));
         let local = self
-            .local
+            .transport
+            .locals()
             .iter()
-            .find(|(_, base)| *base == source)
-            .map(|(line, _)| line.clone());
+            .find(|l| l.candidate.proto() == transmit.proto && l.candidate.addr() == source)
+            .map(|l| l.line.clone());
         let known = self
             .remote
             .iter()
@@ -626,6 +659,7 @@ impl Peer {
             let _ = rtc.close();
             self.drain(&mut Outcome::default(), now);
         }
+        self.transport.close(now);
         if !matches!(self.dtls, DtlsState::New | DtlsState::Closed | DtlsState::Failed) {
             self.dtls = DtlsState::Closed;
             self.tell(PeerEvent::Dtls(DtlsState::Closed));

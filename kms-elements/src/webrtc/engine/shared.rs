@@ -1,4 +1,4 @@
-//! One UDP port for all peers of a worker: whose packet is it?
+//! Whose packet is it, where peers share a UDP port or a TCP listener?
 //!
 //! An ICE check names the peer by its user name fragment. The address it came from is then remembered, and what else comes
 //! from there goes to the same peer. The transport decides for itself what it accepts: a check without the right password
@@ -6,9 +6,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::rc::Rc;
-
-use super::udp::Udp;
 
 /// Addresses remembered for a peer: a remote has a few, and what it has more of pushes the oldest out.
 const MOST_ADDRESSES: usize = 32;
@@ -19,25 +16,15 @@ struct Known {
     addresses: VecDeque<SocketAddr>,
 }
 
-/// A shared socket and whose packets arrive on it.
+/// Which fragments and remote addresses are whose.
+#[derive(Default)]
 pub(super) struct Shared {
-    pub(super) socket: Rc<Udp>,
     peers: HashMap<u64, Known>,
     by_ufrag: HashMap<String, u64>,
     by_address: HashMap<SocketAddr, u64>,
 }
 
 impl Shared {
-    /// A socket that no peer uses yet.
-    pub(super) fn new(socket: Udp) -> Shared {
-        Shared {
-            socket: Rc::new(socket),
-            peers: HashMap::new(),
-            by_ufrag: HashMap::new(),
-            by_address: HashMap::new(),
-        }
-    }
-
     /// A peer negotiated; its user name fragment may be another one than before (ICE restart).
     pub(super) fn know(&mut self, peer: u64, ufrag: Option<String>) {
         let Some(ufrag) = ufrag else { return };
@@ -62,12 +49,14 @@ impl Shared {
         }
     }
 
-    /// Whose packet it is.
+    /// The peer a check is for; `None` for all other packets.
+    pub(super) fn peer_checked(&self, bytes: &[u8]) -> Option<u64> {
+        self.by_ufrag.get(local_ufrag(bytes)?).copied()
+    }
+
+    /// Whose packet it is that arrived on a port that all share.
     pub(super) fn peer_of(&mut self, remote: SocketAddr, bytes: &[u8]) -> Option<u64> {
-        let Some(peer) = local_ufrag(bytes)
-            .and_then(|ufrag| self.by_ufrag.get(ufrag))
-            .copied()
-        else {
+        let Some(peer) = self.peer_checked(bytes) else {
             return self.by_address.get(&remote).copied();
         };
         if self.by_address.insert(remote, peer) != Some(peer)
@@ -121,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn a_check_tells_whose_packets_come_from_an_address() -> std::io::Result<()> {
-        let mut shared = Shared::new(Udp::bind(0, 0, true, None)?);
+    fn a_check_tells_whose_packets_come_from_an_address() {
+        let mut shared = Shared::default();
         let (a, b) = (
             SocketAddr::from(([10, 0, 0, 1], 1)),
             SocketAddr::from(([10, 0, 0, 2], 1)),
@@ -147,18 +136,16 @@ mod tests {
         );
         shared.forget(20);
         assert_eq!(shared.peer_of(a, &media), None);
-        Ok(())
     }
 
     #[test]
-    fn a_remote_of_many_addresses_takes_no_more_than_its_share() -> std::io::Result<()> {
-        let mut shared = Shared::new(Udp::bind(0, 0, true, None)?);
+    fn a_remote_of_many_addresses_takes_no_more_than_its_share() {
+        let mut shared = Shared::default();
         shared.know(20, Some("u".into()));
         for port in 1..1000 {
             shared.peer_of(SocketAddr::from(([10, 0, 0, 1], port)), &check("u:r"));
         }
         assert_eq!(shared.by_address.len(), MOST_ADDRESSES);
-        Ok(())
     }
 
     #[test]

@@ -175,3 +175,11 @@ fn mapped_ip(ip: IpAddr) -> IpAddr {
 fn mapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(mapped_ip(address.ip()), address.port())
 }
+
+/// No address in particular, of the family of `like`: the system chooses the one to send from.
+pub(super) fn unspecified(like: SocketAddr) -> IpAddr {
+    match like {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

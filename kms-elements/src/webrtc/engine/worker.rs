@@ -16,15 +16,22 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::Counters;
 use super::channels::Message;
 use super::command::{Command, Commands};
+use super::listener::{Accepted, Listener};
 use super::peer::{Outcome, Peer, slot};
 use super::shared::Shared;
+use super::transport::{Datagram, Surroundings};
 use super::udp::{Buffers, Udp};
-use crate::webrtc::api::{BandwidthEstimation, EngineSettings, Kind, NegotiationError};
+use crate::webrtc::api::{BandwidthEstimation, EngineSettings, GatherSettings, Kind, NegotiationError};
 
-/// Tokens below are the worker's own; a peer's token is its number.
+/// Tokens below are the worker's own; the token of a peer's socket is its number.
 pub(super) const FIRST_PEER: u64 = 16;
 const WAKER: Token = Token(0);
 const SHARED: Token = Token(1);
+const LISTENER: Token = Token(2);
+/// Token of a peer's connection to its TURN server: this and its number.
+const RELAY: usize = 1 << 62;
+/// Tokens of accepted connections: this and a number.
+const CONNECTION: usize = 1 << 61;
 
 /// Batches taken from one socket before others get their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -42,6 +49,7 @@ pub(super) fn start(
     let poll = Poll::new()?;
     let (commands, receiver) = Commands::new(Arc::new(Waker::new(poll.registry(), WAKER)?));
     let socket = bind_shared(&poll, index, &settings)?;
+    let listener = listen(&poll, index, &settings);
     // Peers hold shared packets that never leave the thread, so the worker is made on it.
     let run = move || {
         let worker = Worker {
@@ -50,7 +58,9 @@ pub(super) fn start(
             settings,
             counters,
             peers: HashMap::new(),
-            shared: socket.map(Shared::new),
+            socket: socket.map(Rc::new),
+            listener,
+            shared: Shared::default(),
             timers: BinaryHeap::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
@@ -78,6 +88,23 @@ fn bind_shared(poll: &Poll, index: usize, settings: &EngineSettings) -> io::Resu
     Ok(Some(udp))
 }
 
+/// Listens for ICE over TCP, where configured. Without it the server works, so a port in use is only worth a warning.
+fn listen(poll: &Poll, index: usize, settings: &EngineSettings) -> Option<Listener> {
+    let first = settings.ice_tcp_port?;
+    let port = if first == 0 {
+        0
+    } else {
+        first.checked_add(u16::try_from(index).ok()?)?
+    };
+    match Listener::bind(port, poll.registry(), LISTENER, CONNECTION) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(port, %error, "no ICE over TCP: the port can't be bound");
+            None
+        }
+    }
+}
+
 struct Worker {
     poll: Poll,
     commands: Receiver<Command>,
@@ -85,7 +112,11 @@ struct Worker {
     counters: Arc<Counters>,
     peers: HashMap<u64, Peer>,
     /// The one socket of all peers, where configured.
-    shared: Option<Shared>,
+    socket: Option<Rc<Udp>>,
+    /// Where connections of ICE over TCP come in.
+    listener: Option<Listener>,
+    /// Whose packets arrive on what peers share.
+    shared: Shared,
     /// Peers to be woken; entries that are out of date are skipped.
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Sockets that may have more to read.
@@ -192,7 +223,7 @@ impl Worker {
                 let _ = reply.send(done);
             }
             Command::Gather { peer, settings } => match self.bind(peer) {
-                Ok(()) => self.with(peer, |p| p.gather(&settings)),
+                Ok(()) => self.gather(peer, &settings, now),
                 Err(error) => self.with(peer, |p| p.fail(&format!("No port for media: {error}"))),
             },
             Command::RemoteCandidate { peer, candidate } => {
@@ -243,8 +274,8 @@ impl Worker {
             }),
             None => Err(NegotiationError::Closed),
         };
-        if let (Some(shared), Some(p)) = (&mut self.shared, self.peers.get_mut(&peer)) {
-            shared.know(peer, p.ufrag());
+        if let Some(p) = self.peers.get_mut(&peer) {
+            self.shared.know(peer, p.ufrag());
         }
         self.dirty.push(peer);
         self.ask_for_keyframe(peer, now);
@@ -264,11 +295,11 @@ impl Worker {
         let Some(p) = self.peers.get_mut(&peer) else {
             return Ok(());
         };
-        if p.socket.is_some() {
+        if p.transport.socket.is_some() {
             return Ok(());
         }
-        if let Some(shared) = &self.shared {
-            p.socket = Some(shared.socket.clone());
+        if let Some(socket) = &self.socket {
+            p.transport.socket = Some(socket.clone());
             return Ok(());
         }
         let mut udp = Udp::bind(
@@ -281,7 +312,7 @@ impl Worker {
             .registry()
             .register(udp.source(), Token(peer as usize), Interest::READABLE)?;
         self.counters.sockets.fetch_add(1, Ordering::Relaxed);
-        p.socket = Some(Rc::new(udp));
+        p.transport.socket = Some(Rc::new(udp));
         Ok(())
     }
 
@@ -291,7 +322,7 @@ impl Worker {
         };
         removed.close(now);
         self.counters.peers.fetch_sub(1, Ordering::Relaxed);
-        if removed.socket.is_some() && self.shared.is_none() {
+        if removed.transport.socket.is_some() && self.socket.is_none() {
             // Closing the descriptor ends its registration.
             self.counters.sockets.fetch_sub(1, Ordering::Relaxed);
         }
@@ -303,8 +334,9 @@ impl Worker {
                 }
             }
         }
-        if let Some(shared) = &mut self.shared {
-            shared.forget(peer);
+        self.shared.forget(peer);
+        if let Some(listener) = &mut self.listener {
+            listener.forget(peer);
         }
     }
 
@@ -363,10 +395,12 @@ impl Worker {
             let Some(token) = self.ready.pop_front() else {
                 break;
             };
-            let more = if token == SHARED {
-                self.read_shared()
-            } else {
-                self.read_peer(token.0 as u64)
+            let more = match token {
+                SHARED => self.read_shared(),
+                LISTENER => self.accept(),
+                Token(t) if t & RELAY != 0 => self.read_relay((t & !RELAY) as u64),
+                Token(t) if t & CONNECTION != 0 => self.read_connection(token),
+                Token(peer) => self.read_peer(peer as u64),
             };
             if more {
                 self.ready.push_back(token);
@@ -378,7 +412,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
-        let Some(socket) = peer.socket.clone() else {
+        let Some(socket) = peer.transport.socket.clone() else {
             return false;
         };
         let now = Instant::now();
@@ -409,10 +443,10 @@ impl Worker {
     }
 
     fn read_shared(&mut self) -> bool {
-        let Some(shared) = self.shared.as_mut() else {
+        let Some(socket) = self.socket.clone() else {
             return false;
         };
-        let (socket, peers, now) = (shared.socket.clone(), &mut self.peers, Instant::now());
+        let (shared, peers, now) = (&mut self.shared, &mut self.peers, Instant::now());
         let mut outcomes: HashMap<u64, Outcome> = HashMap::new();
         let (mut packets, mut bytes_in) = (0, 0);
         let received = socket.receive(&mut self.buffers, |remote, local, bytes| {
@@ -435,6 +469,69 @@ impl Worker {
             tracing::error!(%error, "the shared port failed");
             false
         })
+    }
+
+    fn accept(&mut self) -> bool {
+        if let Some(listener) = &mut self.listener {
+            listener.accept(self.poll.registry(), Instant::now());
+        }
+        false
+    }
+
+    /// Reads a connection of ICE over TCP: its first packet tells whose it is.
+    fn read_connection(&mut self, token: Token) -> bool {
+        let Some(listener) = self.listener.as_mut() else {
+            return false;
+        };
+        let shared = &self.shared;
+        let (id, first) = match listener.read(token, |packet| shared.peer_checked(packet)) {
+            Accepted::Unknown => return false,
+            Accepted::Of(peer) => (peer, None),
+            Accepted::Now(peer, connection) => (peer, Some(*connection)),
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let mut packets = Vec::new();
+        if let Some((connection, packet)) = first {
+            let (remote, local) = (connection.remote, connection.local);
+            packets.push(Datagram::tcp(remote, local, packet));
+            peer.transport.adopt(token, connection);
+        }
+        let (more_packets, more) = peer.transport.read_connection(token);
+        packets.extend(more_packets);
+        self.take_in(id, packets);
+        more
+    }
+
+    fn read_relay(&mut self, id: u64) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let (packets, more) = peer.transport.read_relay(Instant::now());
+        self.take_in(id, packets);
+        more
+    }
+
+    fn take_in(&mut self, id: u64, packets: Vec<Datagram>) {
+        let (now, mut outcome) = (Instant::now(), Outcome::default());
+        if let Some(peer) = self.peers.get_mut(&id) {
+            guarded(peer, |p| p.take_in_all(packets, &mut outcome, now));
+            self.dirty.push(id);
+            self.route(id, outcome, now);
+        }
+    }
+
+    fn gather(&mut self, id: u64, settings: &GatherSettings, now: Instant) {
+        let around = Surroundings {
+            registry: self.poll.registry(),
+            relay_token: Token(RELAY | id as usize),
+            ice_tcp_port: self.listener.as_ref().map(Listener::port),
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.gather(settings, &around, now);
+            self.dirty.push(id);
+        }
     }
 
     /// Drains peers and passes on what they received, until nothing is left to do.
@@ -532,6 +629,9 @@ impl Worker {
         }
         if now >= self.next_tick {
             self.next_tick = now + TICK;
+            if let Some(listener) = &mut self.listener {
+                listener.tick(now);
+            }
             let ids: Vec<u64> = self.peers.keys().copied().collect();
             for id in ids {
                 self.with(id, |p| p.tick(now));

@@ -43,6 +43,10 @@ impl Sdp {
             if !valid {
                 return Err(SdpError::Parse("a line is not of the form x=...".into()));
             }
+            // What is echoed must not make a line of its own, whatever the reader takes for a line end.
+            if line.chars().any(|c| c.is_control() && c != '\t') {
+                return Err(SdpError::Parse("a line holds a control character".into()));
+            }
             match line.strip_prefix("m=") {
                 Some(media) => {
                     if sdp.sections.len() >= MOST_SECTIONS {
@@ -104,10 +108,8 @@ impl Section {
     /// The m-line and what is below it.
     pub(super) fn write(&self, out: &mut String) {
         let formats = self.formats.join(" ");
-        for line in [format!("m={} {} {} {formats}", self.kind, self.port, self.proto)]
-            .iter()
-            .chain(&self.lines)
-        {
+        let media = format!("m={} {} {} {formats}", self.kind, self.port, self.proto);
+        for line in std::iter::once(media.trim_end()).chain(self.lines.iter().map(String::as_str)) {
             out.push_str(line);
             out.push_str("\r\n");
         }

@@ -1,0 +1,70 @@
+//! Codec lines of an m-section: `a=rtpmap`, `a=fmtp` and `a=rtcp-fb` of the payload types in its m-line.
+//!
+//! One payload type without a valid `a=rtpmap` is an error of the whole description to str0m; here it is left out.
+
+use super::text::Section;
+
+/// Payload types that need no `a=rtpmap` (RFC 3551, section 6): PCMU, PCMA, G.722, comfort noise.
+const STATIC: [u8; 4] = [0, 8, 9, 13];
+
+/// The payload types of the m-line that have a codec, each once, in order of preference.
+pub(super) fn payload_types(section: &Section) -> Vec<u8> {
+    let mut types: Vec<u8> = Vec::new();
+    for format in &section.formats {
+        let Some(pt) = payload_type(format) else { continue };
+        if !types.contains(&pt) && (STATIC.contains(&pt) || rtpmap(section, pt).is_some()) {
+            types.push(pt);
+        }
+    }
+    types
+}
+
+/// The codec lines of these payload types, in a form that str0m can read.
+pub(super) fn lines(section: &Section, types: &[u8]) -> Vec<String> {
+    let maps = types
+        .iter()
+        .filter_map(|pt| Some(format!("a=rtpmap:{pt} {}", rtpmap(section, *pt)?)));
+    let mut lines: Vec<String> = maps.collect();
+    for line in &section.lines {
+        if let Some((pt, parameters)) = line.strip_prefix("a=fmtp:").and_then(split) {
+            // After a last semicolon str0m looks for one more parameter, and takes the next line for it.
+            let parameters = parameters.trim_end_matches([';', ' ']);
+            if let Some(pt) = payload_type(pt).filter(|pt| types.contains(pt) && !parameters.is_empty()) {
+                lines.push(format!("a=fmtp:{pt} {parameters}"));
+            }
+        } else if let Some((pt, feedback)) = line.strip_prefix("a=rtcp-fb:").and_then(split) {
+            // RFC 4585, section 4.2: "*" stands for all payload types. str0m knows it not.
+            let all = types
+                .iter()
+                .filter(|t| pt == "*" || payload_type(pt) == Some(**t));
+            lines.extend(all.map(|pt| format!("a=rtcp-fb:{pt} {feedback}")));
+        }
+    }
+    lines
+}
+
+/// The first valid `a=rtpmap` of a payload type, "VP8/90000" or "opus/48000/2".
+fn rtpmap(section: &Section, pt: u8) -> Option<String> {
+    section.lines.iter().find_map(|line| {
+        let (of, codec) = split(line.strip_prefix("a=rtpmap:")?)?;
+        if payload_type(of)? != pt {
+            return None;
+        }
+        let mut parts = codec.split('/');
+        let (name, clock) = (parts.next()?.trim(), parts.next()?.trim());
+        let clock = clock.parse::<u32>().ok().filter(|c| *c > 0)?;
+        let channels = parts.next().and_then(|c| c.trim().parse::<u8>().ok());
+        let channels = channels.map(|c| format!("/{c}")).unwrap_or_default();
+        (!name.is_empty()).then(|| format!("{name}/{clock}{channels}"))
+    })
+}
+
+fn split(value: &str) -> Option<(&str, &str)> {
+    let (first, rest) = value.trim().split_once(' ')?;
+    Some((first, rest.trim()))
+}
+
+/// RTP has 7 bits for it.
+fn payload_type(text: &str) -> Option<u8> {
+    text.parse::<u8>().ok().filter(|pt| *pt < 128)
+}

@@ -1,0 +1,193 @@
+//! A description for str0m, rebuilt from the attributes it needs.
+
+use super::mids::Mids;
+use super::text::{Sdp, Section};
+use super::{DIRECTIONS, SdpError, codecs};
+
+/// Attributes that are passed on as they are. Directions, codecs, ICE and DTLS are put together one by one, all others
+/// are left out.
+const PASSED_ON: &[&str] = &["extmap", "ssrc", "ssrc-group", "rid", "simulcast", "rtcp-rsize"];
+/// Lines with `a=ssrc` or `a=ssrc-group` taken of an m-line. Three layers with retransmission and error correction, and
+/// four lines each, are 36; every SSRC costs some kilobytes of state.
+const MOST_SSRC_LINES: usize = 128;
+/// Header extension that carries the name of the m-line (RFC 9143, section 15.2).
+const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+/// Longest user fragment and password (RFC 8839, section 5.4).
+const LONGEST_ICE: usize = 256;
+
+/// A part of an offer that has a transport of its own.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    /// The description for str0m.
+    pub sdp: String,
+    /// The m-lines in it, by the names that str0m knows them by.
+    pub mids: Vec<String>,
+    /// Candidates that came with it, "candidate:...".
+    pub candidates: Vec<String>,
+}
+
+/// Makes a description of the m-lines in `live`. Those in `idle` hold their places: str0m knows m-lines by their
+/// position, and one that is rejected now may come to life, or die, with a later offer.
+pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -> Result<Leg, SdpError> {
+    let mut all = [live, idle].concat();
+    all.sort_unstable();
+    let names: Vec<&str> = all.iter().map(|i| mids.inner(*i)).collect();
+    // The idle ones too: str0m expects all m-lines there, in order.
+    let mut out = format!(
+        "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n",
+        names.join(" ")
+    );
+    if sdp.attribute("ice-lite").is_some() {
+        out.push_str("a=ice-lite\r\n");
+    }
+    let mut candidates = candidates(&sdp.session);
+    for index in &all {
+        let section = &sdp.sections[*index];
+        if live.contains(index) {
+            candidates.extend(self::candidates(&section.lines));
+            rebuild(sdp, live, *index, mids)?.write(&mut out);
+        } else {
+            idle_section(section, mids.inner(*index)).write(&mut out);
+        }
+    }
+    candidates.sort();
+    candidates.dedup();
+    Ok(Leg {
+        sdp: out,
+        mids: names.into_iter().map(str::to_owned).collect(),
+        candidates,
+    })
+}
+
+fn candidates(lines: &[String]) -> Vec<String> {
+    let attributes = lines.iter().filter_map(|l| l.strip_prefix("a="));
+    let candidates = attributes.filter(|a| a.starts_with("candidate:"));
+    candidates.map(str::to_owned).collect()
+}
+
+/// An m-line without a codec, so that nothing is sent either way.
+fn idle_section(section: &Section, mid: &str) -> Section {
+    let lines = ["c=IN IP4 0.0.0.0", &format!("a=mid:{mid}"), "a=inactive"];
+    let mut idle = Section {
+        kind: section.kind.clone(),
+        port: "0".into(),
+        proto: "UDP/DTLS/SCTP".into(),
+        formats: vec!["webrtc-datachannel".into()],
+        lines: lines.map(str::to_owned).to_vec(),
+    };
+    if section.kind != "application" {
+        idle.proto = "UDP/TLS/RTP/SAVPF".into();
+        idle.formats = vec!["127".into()];
+        idle.lines.push("a=rtpmap:127 none/90000".into());
+    }
+    idle
+}
+
+/// An m-section of what str0m needs, with what it lacks taken from the session or the first m-line of its group.
+fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids) -> Result<Section, SdpError> {
+    let (section, mid) = (&sdp.sections[index], mids.inner(index));
+    let mut lines = vec!["c=IN IP4 0.0.0.0".to_owned(), format!("a=mid:{mid}")];
+    lines.extend(transport(sdp, group, section, mids.told(index))?);
+    if section.kind == "application" {
+        lines.push("a=sctp-port:5000".into());
+        let size = section.attribute("max-message-size");
+        let size = size.and_then(|s| s.parse::<u32>().ok());
+        lines.extend(size.map(|s| format!("a=max-message-size:{s}")));
+        return Ok(Section {
+            kind: section.kind.clone(),
+            port: "9".into(),
+            proto: "UDP/DTLS/SCTP".into(),
+            formats: vec!["webrtc-datachannel".into()],
+            lines,
+        });
+    }
+    let types = codecs::payload_types(section);
+    lines.extend(passed_on(section, mids.in_packets(index)));
+    lines.extend(codecs::lines(section, &types));
+    lines.push("a=rtcp-mux".into());
+    lines.push(format!("a={}", direction(sdp, section)));
+    Ok(Section {
+        kind: section.kind.clone(),
+        port: "9".into(),
+        proto: "UDP/TLS/RTP/SAVPF".into(),
+        formats: types.iter().map(u8::to_string).collect(),
+        lines,
+    })
+}
+
+/// The direction of an m-line: its own, else the session's, else both (RFC 8866, section 6.7).
+fn direction(sdp: &Sdp, section: &Section) -> &'static str {
+    let own = DIRECTIONS.iter().find(|d| section.attribute(d) == Some(""));
+    own.or_else(|| DIRECTIONS.iter().find(|d| sdp.attribute(d) == Some("")))
+        .unwrap_or(&"sendrecv")
+}
+
+fn passed_on(section: &Section, mid_in_packets: bool) -> Vec<String> {
+    let mut ssrc_lines = 0;
+    let mut lines = Vec::new();
+    for line in &section.lines {
+        let Some(attribute) = line.strip_prefix("a=") else {
+            continue;
+        };
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        if !PASSED_ON.contains(&name) {
+            continue;
+        }
+        ssrc_lines += usize::from(name.starts_with("ssrc"));
+        if name.starts_with("ssrc") && ssrc_lines > MOST_SSRC_LINES {
+            continue;
+        }
+        // A name that the other side does not know would have its packets thrown away.
+        if name == "extmap" && !mid_in_packets && value.split_whitespace().any(|w| w == MID_EXTENSION) {
+            continue;
+        }
+        lines.push(line.clone());
+    }
+    lines
+}
+
+/// ICE credentials, fingerprint and DTLS role.
+fn transport(sdp: &Sdp, group: &[usize], section: &Section, mid: &str) -> Result<Vec<String>, SdpError> {
+    let inherited = |name: &str| {
+        let of_group = || group.iter().find_map(|i| sdp.sections[*i].attribute(name));
+        let own = section.attribute(name).or_else(|| sdp.attribute(name));
+        own.or_else(of_group)
+    };
+    let ice = |name: &str| {
+        let valid =
+            |v: &&str| (1..=LONGEST_ICE).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic());
+        let missing = || SdpError::Unacceptable(format!("m-line {mid} has no valid a={name} (RFC 8839)"));
+        inherited(name).filter(valid).ok_or_else(missing)
+    };
+    let fingerprint = fingerprint(sdp, group, section).ok_or_else(|| {
+        SdpError::Unacceptable(format!(
+            "m-line {mid} has no a=fingerprint with sha-256 (RFC 8122)"
+        ))
+    })?;
+    let role = inherited("setup").filter(|s| matches!(*s, "active" | "passive"));
+    Ok(vec![
+        format!("a=ice-ufrag:{}", ice("ice-ufrag")?),
+        format!("a=ice-pwd:{}", ice("ice-pwd")?),
+        format!("a=fingerprint:sha-256 {fingerprint}"),
+        format!("a=setup:{}", role.unwrap_or("actpass")),
+    ])
+}
+
+/// A sha-256 fingerprint of the m-line, the session or the group: the hash str0m verifies.
+fn fingerprint<'a>(sdp: &'a Sdp, group: &[usize], section: &'a Section) -> Option<&'a str> {
+    let sha256 = |lines: &'a [String]| {
+        lines.iter().find_map(|line| {
+            let (hash, digest) = line.strip_prefix("a=fingerprint:")?.trim().split_once(' ')?;
+            let bytes = digest.split(':');
+            let valid = digest.len() == 32 * 3 - 1
+                && bytes
+                    .clone()
+                    .all(|b| b.len() == 2 && b.bytes().all(|c| c.is_ascii_hexdigit()));
+            (hash.eq_ignore_ascii_case("sha-256") && valid).then_some(digest)
+        })
+    };
+    let of_group = || group.iter().find_map(|i| sha256(&sdp.sections[*i].lines));
+    sha256(&section.lines)
+        .or_else(|| sha256(&sdp.session))
+        .or_else(of_group)
+}
