@@ -43,7 +43,13 @@ pub(crate) struct Connection {
 
 /// Opens a websocket without saying anything on it.
 pub(crate) async fn websocket(daemon: &Daemon) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
-    let stream = TcpStream::connect(daemon.address).await.unwrap();
+    handshake(daemon, TcpStream::connect(daemon.address).await.unwrap()).await
+}
+
+async fn handshake(
+    daemon: &Daemon,
+    stream: TcpStream,
+) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
     stream.set_nodelay(true).unwrap();
     let url = format!("ws://{}/kurento", daemon.address);
     let (socket, _) = within(tokio_tungstenite::client_async(url, stream)).await?;
@@ -60,8 +66,26 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
 impl Connection {
     /// A connection with no session.
     pub(crate) async fn bare(daemon: &Daemon) -> Connection {
+        Connection::on(websocket(daemon).await.unwrap())
+    }
+
+    /// A connection with no session, and its TCP stream to write what no websocket library would.
+    pub(crate) async fn with_raw_stream(daemon: &Daemon) -> (Connection, std::net::TcpStream) {
+        let stream = TcpStream::connect(daemon.address)
+            .await
+            .unwrap()
+            .into_std()
+            .unwrap();
+        let raw = stream.try_clone().unwrap();
+        let socket = handshake(daemon, TcpStream::from_std(stream).unwrap())
+            .await
+            .unwrap();
+        (Connection::on(socket), raw)
+    }
+
+    fn on(socket: WebSocketStream<TcpStream>) -> Connection {
         Connection {
-            socket: websocket(daemon).await.unwrap(),
+            socket,
             session: String::new(),
             next_id: 1,
             events: VecDeque::new(),

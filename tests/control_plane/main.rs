@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod daemon;
 mod ending;
+mod limits;
 mod order;
 mod request_cache;
 mod sessions;
