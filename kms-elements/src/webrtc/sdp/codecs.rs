@@ -7,6 +7,11 @@ use super::text::Section;
 /// Payload types that need no `a=rtpmap` (RFC 3551, section 6): PCMU, PCMA, G.722, comfort noise.
 const STATIC: [u8; 4] = [0, 8, 9, 13];
 
+/// Feedback that str0m gives or takes (RFC 4585, RFC 5104, and two drafts).
+const FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
+/// Lines with `a=fmtp` taken of a payload type. One is usual.
+const MOST_FMTP: usize = 4;
+
 /// The payload types of the m-line that have a codec, each once, in order of preference.
 pub(super) fn payload_types(section: &Section) -> Vec<u8> {
     let mut types: Vec<u8> = Vec::new();
@@ -25,22 +30,35 @@ pub(super) fn lines(section: &Section, types: &[u8]) -> Vec<String> {
         .iter()
         .filter_map(|pt| Some(format!("a=rtpmap:{pt} {}", rtpmap(section, *pt)?)));
     let mut lines: Vec<String> = maps.collect();
-    for line in &section.lines {
-        if let Some((pt, parameters)) = line.strip_prefix("a=fmtp:").and_then(split) {
-            // After a last semicolon str0m looks for one more parameter, and takes the next line for it.
-            let parameters = parameters.trim_end_matches([';', ' ']);
-            if let Some(pt) = payload_type(pt).filter(|pt| types.contains(pt) && !parameters.is_empty()) {
-                lines.push(format!("a=fmtp:{pt} {parameters}"));
-            }
-        } else if let Some((pt, feedback)) = line.strip_prefix("a=rtcp-fb:").and_then(split) {
-            // RFC 4585, section 4.2: "*" stands for all payload types. str0m knows it not.
-            let all = types
-                .iter()
-                .filter(|t| pt == "*" || payload_type(pt) == Some(**t));
-            lines.extend(all.map(|pt| format!("a=rtcp-fb:{pt} {feedback}")));
-        }
+    for pt in types {
+        lines.extend(formats(section, *pt));
+        lines.extend(feedback(section, *pt));
     }
     lines
+}
+
+fn formats(section: &Section, pt: u8) -> impl Iterator<Item = String> {
+    let lines = section.lines.iter().filter_map(|l| l.strip_prefix("a=fmtp:"));
+    let of_type = lines
+        .filter_map(split)
+        .filter(move |(of, _)| payload_type(of) == Some(pt));
+    // After a last semicolon str0m looks for one more parameter, and takes the next line for it.
+    let parameters = of_type.map(|(_, p)| p.trim_end_matches([';', ' ', '\t']));
+    let some = parameters.filter(|p| !p.is_empty()).take(MOST_FMTP);
+    some.map(move |p| format!("a=fmtp:{pt} {p}"))
+}
+
+fn feedback(section: &Section, pt: u8) -> impl Iterator<Item = String> {
+    // RFC 4585, section 4.2: "*" stands for all payload types. str0m knows it not.
+    let offered = move |kind: &&str| {
+        let lines = section.lines.iter().filter_map(|l| l.strip_prefix("a=rtcp-fb:"));
+        let mut of_type = lines
+            .filter_map(split)
+            .filter(|(of, _)| *of == "*" || payload_type(of) == Some(pt));
+        of_type.any(|(_, feedback)| feedback == *kind)
+    };
+    let known = FEEDBACK.into_iter().filter(offered);
+    known.map(move |kind| format!("a=rtcp-fb:{pt} {kind}"))
 }
 
 /// The first valid `a=rtpmap` of a payload type, "VP8/90000" or "opus/48000/2".

@@ -4,12 +4,17 @@ use super::mids::Mids;
 use super::text::{Sdp, Section};
 use super::{DIRECTIONS, SdpError, codecs};
 
-/// Attributes that are passed on as they are. Directions, codecs, ICE and DTLS are put together one by one, all others
-/// are left out.
-const PASSED_ON: &[&str] = &["extmap", "ssrc", "ssrc-group", "rid", "simulcast", "rtcp-rsize"];
-/// Lines with `a=ssrc` or `a=ssrc-group` taken of an m-line. Three layers with retransmission and error correction, and
-/// four lines each, are 36; every SSRC costs some kilobytes of state.
-const MOST_SSRC_LINES: usize = 128;
+/// Attributes that are passed on as they are, and how many of each: far more than any client sends, for each costs
+/// time or memory. Directions, codecs, ICE and DTLS are put together one by one, all others are left out.
+const PASSED_ON: &[(&str, usize)] = &[
+    ("extmap", 64),
+    // Three layers with retransmission and error correction, and four lines each, are 36.
+    ("ssrc", 128),
+    ("ssrc-group", 32),
+    ("rid", 16),
+    ("simulcast", 1),
+    ("rtcp-rsize", 1),
+];
 /// Header extension that carries the name of the m-line (RFC 9143, section 15.2).
 const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Longest user fragment and password (RFC 8839, section 5.4).
@@ -123,25 +128,16 @@ fn direction(sdp: &Sdp, section: &Section) -> &'static str {
 }
 
 fn passed_on(section: &Section, mid_in_packets: bool) -> Vec<String> {
-    let mut ssrc_lines = 0;
     let mut lines = Vec::new();
-    for line in &section.lines {
-        let Some(attribute) = line.strip_prefix("a=") else {
-            continue;
+    for (name, most) in PASSED_ON {
+        let named = |line: &&String| {
+            let attribute = line.strip_prefix("a=").unwrap_or_default();
+            attribute.split(':').next() == Some(name)
         };
-        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-        if !PASSED_ON.contains(&name) {
-            continue;
-        }
-        ssrc_lines += usize::from(name.starts_with("ssrc"));
-        if name.starts_with("ssrc") && ssrc_lines > MOST_SSRC_LINES {
-            continue;
-        }
         // A name that the other side does not know would have its packets thrown away.
-        if name == "extmap" && !mid_in_packets && value.split_whitespace().any(|w| w == MID_EXTENSION) {
-            continue;
-        }
-        lines.push(line.clone());
+        let useful = |line: &&String| mid_in_packets || !line.split_whitespace().any(|w| w == MID_EXTENSION);
+        let some = section.lines.iter().filter(named).filter(useful).take(*most);
+        lines.extend(some.cloned());
     }
     lines
 }

@@ -1,1 +1,145 @@
+//! Descriptions of real clients through str0m and back.
 
+mod answers;
+mod hostile;
+mod shapes;
+
+use std::time::Instant;
+
+use str0m::change::SdpOffer;
+use str0m::{Rtc, RtcConfig};
+
+use super::text::Sdp;
+use super::{LocalDescription, RemoteOffer, SdpError, restrict_directions};
+
+const AIORTC: &str = include_str!("../../../testdata/aiortc_offer.sdp");
+const CHROMIUM: &str = include_str!("../../../testdata/chromium_sendrecv_offer.sdp");
+const CHROMIUM_RECVONLY: &str = include_str!("../../../testdata/chromium_recvonly_offer.sdp");
+const CHROMIUM_SIMULCAST: &str = include_str!("../../../testdata/chromium_simulcast_offer.sdp");
+const CHROMIUM_TWO_VIDEOS: &str = include_str!("../../../testdata/chromium_two_videos_offer.sdp");
+const FIREFOX: &str = include_str!("../../../testdata/firefox_offer.sdp");
+const KURENTO: &str = include_str!("../../../testdata/kurento_offer.sdp");
+const KURENTO_WITH_CANDIDATES: &str = include_str!("../../../testdata/kurento_offer_with_candidates.sdp");
+const SAFARI: &str = include_str!("../../../testdata/safari_offer.sdp");
+const SESSION_LEVEL: &str = include_str!("../../../testdata/session_level_offer.sdp");
+
+/// A transport with the codecs of the engine's.
+fn transport() -> Rtc {
+    RtcConfig::new()
+        .set_rtp_mode(true)
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_pcmu(true, false)
+        .enable_pcma(true, false)
+        .enable_vp8(true)
+        .enable_vp9(true)
+        .enable_h264(true)
+        .enable_av1(true)
+        .build(Instant::now())
+}
+
+fn local() -> LocalDescription {
+    LocalDescription {
+        candidates: vec!["candidate:1 1 UDP 2130706431 192.0.2.1 40000 typ host".into()],
+        max_video_recv_kbps: Some(500),
+        max_audio_recv_kbps: None,
+        session_id: 0x1234,
+        session_version: 7,
+    }
+}
+
+/// Answers an offer as an endpoint does: the first leg by str0m, others rejected.
+fn answer_with(rtc: &mut Rtc, offer: &str, recvonly: bool, sendonly: bool) -> Result<String, SdpError> {
+    let mut offer = RemoteOffer::parse(offer, true)?;
+    offer.legs.truncate(1);
+    let mut answers = Vec::new();
+    for leg in &offer.legs {
+        let wanted = restrict_directions(&leg.sdp, recvonly, sendonly);
+        let read = SdpOffer::from_sdp_string(&wanted).unwrap_or_else(|e| panic!("{e}\n{wanted}"));
+        let lines = wanted.lines().filter(|l| l.starts_with("m=")).count();
+        let read_back = read.to_sdp_string();
+        let read_lines = read_back.lines().filter(|l| l.starts_with("m=")).count();
+        assert_eq!(read_lines, lines, "str0m stopped reading\n{wanted}");
+        let answer = rtc.sdp_api().accept_offer(read);
+        answers.push(answer.unwrap_or_else(|e| panic!("{e}\n{wanted}")).to_sdp_string());
+    }
+    offer.answer(&answers, &local())
+}
+
+fn answer(offer: &str) -> String {
+    let answer = answer_with(&mut transport(), offer, false, false).expect("an answer");
+    check_shape(offer, &answer);
+    answer
+}
+
+fn refusal(offer: &str) -> String {
+    let refused = RemoteOffer::parse(offer, true);
+    refused.map(|_| ()).expect_err("a refusal").to_string()
+}
+
+/// What holds for every answer (RFC 3264, section 6; RFC 9143, section 7.3).
+fn check_shape(offer: &str, answer: &str) {
+    let (offer, answer) = (parse(offer), parse(answer));
+    assert_eq!(answer.sections.len(), offer.sections.len());
+    let mut bundled = Vec::new();
+    for (offered, answered) in offer.sections.iter().zip(&answer.sections) {
+        assert_eq!(answered.kind, offered.kind);
+        assert_eq!(answered.proto, offered.proto);
+        assert_eq!(answered.attribute("mid"), offered.attribute("mid"));
+        assert!(!answered.formats.is_empty(), "{answered:?}");
+        let mids = answered.lines.iter().filter(|l| l.starts_with("a=mid:"));
+        assert!(mids.count() <= 1);
+        if answered.port == "0" {
+            assert_eq!(answered.attribute("ice-ufrag"), None, "{answered:?}");
+            continue;
+        }
+        let unknown = |f: &&String| !offered.formats.contains(f);
+        assert_eq!(answered.formats.iter().find(unknown), None, "not offered");
+        for needed in ["ice-ufrag", "ice-pwd", "fingerprint", "candidate"] {
+            assert!(answered.attribute(needed).is_some(), "{needed}: {answered:?}");
+        }
+        let role = answered.attribute("setup");
+        assert!(matches!(role, Some("active" | "passive")), "{role:?}");
+        bundled.extend(answered.attribute("mid"));
+    }
+    let group = |sdp: &Sdp| {
+        let line = sdp.session.iter().find_map(|l| l.strip_prefix("a=group:BUNDLE "));
+        line.map(|l| l.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    };
+    match group(&offer) {
+        Some(offered) => {
+            bundled.retain(|mid| offered.iter().any(|o| o == mid));
+            let expected = (!bundled.is_empty()).then_some(bundled);
+            assert_eq!(
+                group(&answer),
+                expected.map(|b| b.into_iter().map(str::to_owned).collect())
+            );
+        }
+        None => assert_eq!(group(&answer), None),
+    }
+}
+
+fn parse(text: &str) -> Sdp {
+    Sdp::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// "audio sendrecv", or "audio rejected".
+fn summary(text: &str) -> Vec<String> {
+    let of = |s: &super::text::Section| {
+        let direction = super::DIRECTIONS.iter().find(|d| s.attribute(d).is_some());
+        match (s.is_rejected(), direction) {
+            (true, _) => format!("{} rejected", s.kind),
+            (_, Some(direction)) => format!("{} {direction}", s.kind),
+            _ => s.kind.clone(),
+        }
+    };
+    parse(text).sections.iter().map(of).collect()
+}
+
+/// The offer without the lines that start so.
+fn without(offer: &str, starts: &[&str]) -> String {
+    let kept = offer
+        .lines()
+        .filter(|l| !starts.iter().any(|start| l.starts_with(start)));
+    kept.map(|l| format!("{l}\r\n")).collect()
+}
