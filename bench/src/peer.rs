@@ -1,0 +1,328 @@
+//! One WebRTC peer: what a browser would be, with a socket of its own.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use mio::net::UdpSocket;
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::Codec;
+use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+
+use crate::error::{Context, Error, Result};
+use crate::media::{self, AUDIO_BYTES, AUDIO_TICKS, PACKETS_PER_FRAME, VIDEO_BYTES, VIDEO_TICKS, Vp8Place};
+use crate::tally::Tally;
+
+/// Room for what the kernel hands over at once: it may join packets of one sender (GRO).
+const BUFFER: usize = 65_536;
+
+/// Buffers to receive into, shared by all peers of a thread.
+pub(crate) struct Buffers {
+    data: Vec<Vec<u8>>,
+    meta: Vec<RecvMeta>,
+}
+
+impl Buffers {
+    /// Buffers for one batch.
+    pub(crate) fn new() -> Buffers {
+        Buffers {
+            data: vec![vec![0; BUFFER]; BATCH_SIZE],
+            meta: vec![RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+}
+
+/// A stream that is sent.
+struct Track {
+    mid: Mid,
+    pt: Option<Pt>,
+    sequence: u64,
+    time: u32,
+}
+
+impl Track {
+    fn new(mid: Mid) -> Track {
+        Track {
+            mid,
+            pt: None,
+            // str0m wants the first number below 65536.
+            sequence: 1_000,
+            time: 0,
+        }
+    }
+}
+
+/// A peer. It does nothing by itself: its thread hands it packets and time.
+pub(crate) struct Peer {
+    rtc: Rtc,
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    pending: Option<SdpPendingOffer>,
+    video: Option<Track>,
+    audio: Option<Track>,
+    picture: u16,
+    wants_keyframe: bool,
+    connected: bool,
+    failure: Option<String>,
+    /// When its thread will let time pass for it.
+    pub(crate) wake_at: Option<Instant>,
+}
+
+impl Peer {
+    /// A peer at a free port of an address of this machine.
+    pub(crate) fn bind(ip: IpAddr, now: Instant) -> Result<Peer> {
+        let socket = std::net::UdpSocket::bind((ip, 0)).context("binding a socket")?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).context("setting up a socket")?;
+        let local = socket.local_addr().context("binding a socket")?;
+        let mut rtc = RtcConfig::new()
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .build(now);
+        rtc.add_local_candidate(Candidate::host(local, "udp").map_err(peer_error)?);
+        Ok(Peer {
+            rtc,
+            socket: UdpSocket::from_std(socket),
+            state,
+            local,
+            pending: None,
+            video: None,
+            audio: None,
+            picture: 0,
+            wants_keyframe: true,
+            connected: false,
+            failure: None,
+            wake_at: None,
+        })
+    }
+
+    /// The socket, to be registered for events.
+    pub(crate) fn source(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    /// ICE and DTLS are done.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Why it can't go on, if so.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// It was negotiated to send media.
+    pub(crate) fn sends(&self) -> bool {
+        self.video.is_some()
+    }
+
+    /// Offers audio and video.
+    pub(crate) fn offer(&mut self, direction: Direction) -> Result<String> {
+        let mut changes = self.rtc.sdp_api();
+        let audio = changes.add_media(MediaKind::Audio, direction, None, None, None);
+        let video = changes.add_media(MediaKind::Video, direction, None, None, None);
+        let (offer, pending) = changes
+            .apply()
+            .ok_or_else(|| Error::Peer("there is nothing to offer".into()))?;
+        self.pending = Some(pending);
+        if direction != Direction::RecvOnly {
+            self.audio = Some(Track::new(audio));
+            self.video = Some(Track::new(video));
+        }
+        Ok(offer.to_sdp_string())
+    }
+
+    /// Takes the answer to its offer.
+    pub(crate) fn answer(&mut self, answer: &str) -> Result<()> {
+        let answer = SdpAnswer::from_sdp_string(answer).map_err(peer_error)?;
+        let pending = self
+            .pending
+            .take()
+            .ok_or_else(|| Error::Peer("it made no offer".into()))?;
+        self.rtc
+            .sdp_api()
+            .accept_answer(pending, answer)
+            .map_err(peer_error)?;
+        self.choose_payload_types()
+    }
+
+    /// Takes an offer and answers it; sends nothing.
+    pub(crate) fn accept(&mut self, offer: &str) -> Result<String> {
+        let offer = SdpOffer::from_sdp_string(offer).map_err(peer_error)?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(peer_error)?;
+        Ok(answer.to_sdp_string())
+    }
+
+    fn choose_payload_types(&mut self) -> Result<()> {
+        for (track, codec) in [(&mut self.audio, Codec::Opus), (&mut self.video, Codec::Vp8)] {
+            let Some(track) = track else { continue };
+            let params = self.rtc.codec_config().find(|p| p.spec().codec == codec);
+            let pt = params.map(|p| p.pt());
+            let remote = self.rtc.media(track.mid).map(|m| m.remote_pts());
+            track.pt = pt.filter(|pt| remote.is_some_and(|r| r.contains(pt)));
+            if track.pt.is_none() {
+                return Err(Error::Peer(format!("the server takes no {codec:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a candidate of the server, if it can be reached from here.
+    pub(crate) fn add_candidate(&mut self, candidate: &str) {
+        if let Ok(candidate) = Candidate::from_sdp_string(candidate)
+            && candidate.proto() == Protocol::Udp
+            && candidate.addr().is_ipv4() == self.local.is_ipv4()
+        {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    /// Receives a batch of packets. False: there is no more for now.
+    pub(crate) fn receive(&mut self, buffers: &mut Buffers, tally: &mut Tally, now: Instant) -> bool {
+        let mut slices = buffers.data.iter_mut().map(|b| IoSliceMut::new(b));
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let received = self
+            .state
+            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta);
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // An ICMP error about an earlier packet; ICE finds out by itself.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            Err(error) => {
+                self.fail(error.to_string());
+                return false;
+            }
+        };
+        for (meta, data) in buffers.meta.iter().zip(&buffers.data).take(count) {
+            for bytes in data[..meta.len].chunks(meta.stride.max(1)) {
+                self.receive_one(meta.addr, bytes, tally, now);
+            }
+        }
+        count == BATCH_SIZE
+    }
+
+    fn receive_one(&mut self, from: SocketAddr, bytes: &[u8], tally: &mut Tally, now: Instant) {
+        let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, bytes) else {
+            return;
+        };
+        if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
+            return self.fail(error.to_string());
+        }
+        // At once: str0m has room for one received packet.
+        self.drain(tally, now);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn timeout(&mut self, tally: &mut Tally, now: Instant) -> Option<Instant> {
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+            self.fail(error.to_string());
+            return None;
+        }
+        self.drain(tally, now)
+    }
+
+    /// Sends what waits to be sent and counts what was received. Answers when it wants time to pass.
+    pub(crate) fn drain(&mut self, tally: &mut Tally, now: Instant) -> Option<Instant> {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => return Some(at),
+                Ok(Output::Transmit(packet)) => {
+                    let transmit = Transmit {
+                        destination: packet.destination,
+                        ecn: None,
+                        contents: &packet.contents,
+                        segment_size: None,
+                        src_ip: None,
+                    };
+                    // What the kernel has no room for is lost, and shows up as loss.
+                    let _ = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+                }
+                Ok(Output::Event(event)) => self.event(event, tally, now),
+                Err(error) => {
+                    self.fail(error.to_string());
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, tally: &mut Tally, now: Instant) {
+        match event {
+            Event::RtpPacket(packet) => {
+                if let Some(sent_at) = media::sent_at(&packet.payload) {
+                    tally.count_received(sent_at, now);
+                }
+            }
+            Event::KeyframeRequest(_) => self.wants_keyframe = true,
+            Event::Connected => self.connected = true,
+            Event::Closed => self.fail("the server closed the connection".into()),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Writes the packets of a frame; they leave when time passes.
+    pub(crate) fn write_frame(&mut self, tally: &mut Tally, due: Instant, now: Instant) {
+        let Some((track, pt)) = self.video.as_mut().and_then(|t| t.pt.map(|pt| (t, pt))) else {
+            return;
+        };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
+            return;
+        };
+        let keyframe = std::mem::take(&mut self.wants_keyframe);
+        let mut payload = [0; VIDEO_BYTES];
+        for packet in 0..PACKETS_PER_FRAME {
+            let place = Vp8Place {
+                picture: self.picture,
+                packet,
+                keyframe,
+            };
+            media::write_vp8(&mut payload, place, tally.nanos(now));
+            let write = RtpWrite::new(pt, track.sequence.into(), track.time, now, &payload[..]);
+            stream.write_rtp(write.marker(packet + 1 == PACKETS_PER_FRAME).nackable(true));
+            track.sequence += 1;
+            tally.count_sent(due, now);
+        }
+        self.picture = self.picture.wrapping_add(1);
+        track.time = track.time.wrapping_add(VIDEO_TICKS);
+    }
+
+    /// Writes a packet of audio; it leaves when time passes.
+    pub(crate) fn write_audio(&mut self, tally: &mut Tally, due: Instant, now: Instant) {
+        let Some((track, pt)) = self.audio.as_mut().and_then(|t| t.pt.map(|pt| (t, pt))) else {
+            return;
+        };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
+            return;
+        };
+        let mut payload = [0; AUDIO_BYTES];
+        media::write_audio(&mut payload, tally.nanos(now));
+        let extensions = ExtensionValues {
+            audio_level: Some(-30),
+            voice_activity: Some(true),
+            ..ExtensionValues::default()
+        };
+        let write = RtpWrite::new(pt, track.sequence.into(), track.time, now, &payload[..]);
+        stream.write_rtp(write.ext_vals(extensions));
+        track.sequence += 1;
+        track.time = track.time.wrapping_add(AUDIO_TICKS);
+        tally.count_sent(due, now);
+    }
+}
+
+fn peer_error(error: impl std::fmt::Display) -> Error {
+    Error::Peer(error.to_string())
+}

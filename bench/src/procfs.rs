@@ -1,0 +1,96 @@
+//! What Linux tells of a process: CPU time, memory, threads, descriptors (proc(5)).
+
+use std::io;
+use std::time::Duration;
+
+/// A process at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// CPU time of all its threads since it started, user and system. The kernel gives it in ticks of 10 ms.
+    pub(crate) cpu: Duration,
+    /// Memory that is in RAM, in bytes.
+    pub(crate) rss: u64,
+    /// Threads.
+    pub(crate) threads: u64,
+    /// Open file descriptors.
+    pub(crate) fds: u64,
+}
+
+/// Looks at a process.
+pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let unknown = |file: &str| io::Error::other(format!("/proc/{pid}/{file} has another form than expected"));
+    let ticks = cpu_ticks(&read("stat")?).ok_or_else(|| unknown("stat"))?;
+    let status = read("status")?;
+    let field = |name: &str| status_field(&status, name).ok_or_else(|| unknown("status"));
+    let milliseconds = ticks * 1_000 / rustix::param::clock_ticks_per_second();
+    Ok(Usage {
+        cpu: Duration::from_millis(milliseconds),
+        rss: field("VmRSS")? * 1024,
+        threads: field("Threads")?,
+        fds: std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64,
+    })
+}
+
+/// User and system time of a line of `/proc/PID/stat`, in ticks. The second field, the command's name in parentheses, may
+/// hold anything, blanks and parentheses too.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    // Fields are counted from 1 in proc(5), and these begin with the third: utime is 14, stime 15.
+    let mut times = fields.split_ascii_whitespace().skip(14 - 3);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// The number of a field of `/proc/PID/status`; memory is in kB there, which means 1,024 bytes.
+fn status_field(status: &str, name: &str) -> Option<u64> {
+    let rest = status
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
+    rest.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Name of the processor, and how many of it there are.
+pub(crate) fn machine() -> (String, usize) {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'));
+    (
+        model.map_or_else(|| "unknown processor".into(), |(_, name)| name.trim().to_owned()),
+        std::thread::available_parallelism().map_or(1, usize::from),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "4242 (a (very) odd name) S 1 4242 4242 0 -1 4194560 9000 0 0 0 137 63 8 9 20 0 7 0 123456 \
+                        1000000 2500 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0";
+
+    #[test]
+    fn cpu_time_is_user_and_system_without_children() {
+        assert_eq!(cpu_ticks(STAT), Some(137 + 63));
+        assert_eq!(cpu_ticks("4242 (short) S 1"), None);
+        assert_eq!(cpu_ticks(""), None);
+    }
+
+    #[test]
+    fn fields_of_status() {
+        let status = "Name:\tkms\nVmRSS:\t   10240 kB\nRssAnon:\t 1 kB\nThreads:\t7\n";
+        assert_eq!(status_field(status, "VmRSS"), Some(10_240));
+        assert_eq!(status_field(status, "Threads"), Some(7));
+        assert_eq!(status_field(status, "Vm"), None, "only the whole name counts");
+    }
+
+    #[test]
+    fn this_process_has_memory_threads_and_descriptors() {
+        let usage = usage(std::process::id()).expect("proc is mounted");
+        assert!(
+            usage.rss > 100_000 && usage.threads >= 1 && usage.fds >= 3,
+            "{usage:?}"
+        );
+    }
+}
