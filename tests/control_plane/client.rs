@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -14,6 +15,10 @@ use crate::daemon::Daemon;
 
 /// How long anything may take before it counts as never.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Id of the next request. No two connections use the same, for in the same session the second request would be
+/// answered from the server's cache.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The error of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,6 @@ pub(crate) struct Connection {
     pub(crate) socket: WebSocketStream<TcpStream>,
     /// The session begun by [`Connection::open`]; requests name no other unless they say so.
     pub(crate) session: String,
-    next_id: u64,
     /// Events that came while something else was waited for.
     events: VecDeque<Value>,
 }
@@ -87,7 +91,6 @@ impl Connection {
         Connection {
             socket,
             session: String::new(),
-            next_id: 1,
             events: VecDeque::new(),
         }
     }
@@ -100,11 +103,9 @@ impl Connection {
         connection
     }
 
-    /// A connection that takes up a session begun before. Ids of requests go on far above those used there, or the
-    /// server would answer from its cache.
+    /// A connection that takes up a session begun before.
     pub(crate) async fn resume(daemon: &Daemon, session: &str) -> Connection {
         let mut connection = Connection::bare(daemon).await;
-        connection.next_id = 1_000_000;
         let connected = connection
             .request("connect", json!({"sessionId": session}))
             .await
@@ -121,8 +122,7 @@ impl Connection {
 
     /// Queues a request, to be sent with the next flush, and returns its id.
     pub(crate) async fn feed(&mut self, method: &str, params: Value) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         within(self.socket.feed(Message::text(request.to_string())))
             .await

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use serde_json::json;
 
 use crate::client::{Connection, websocket};
@@ -40,31 +41,47 @@ async fn clients_are_told_that_the_server_goes_away() {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_or_wait_for_an_answer_do_not_delay_the_end() {
+async fn a_client_that_waits_for_an_answer_is_told_too() {
     let mut daemon = Daemon::start();
     let mut waiting = Connection::open(&daemon).await;
     let minute = json!({
         "object": "manager_ServerManager", "operation": "getUsedCpu", "operationParams": {"interval": 60_000},
     });
-    let request = json!({"jsonrpc": "2.0", "id": 9, "method": "invoke", "params": minute});
-    waiting.send(request.to_string()).await;
-    let _deaf = Connection::open(&daemon).await;
-    let _silent = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    waiting.feed("invoke", minute).await;
+    waiting.socket.flush().await.unwrap();
+    // Answered on another connection: the request above has begun.
+    Connection::open(&daemon).await;
     daemon.terminate();
     let (code, _) = waiting.closed().await.expect("a close frame");
     assert_eq!(code, 1001);
     assert_eq!(daemon.ended(IN_TIME).await.code(), Some(0));
 }
 
+/// A client with so many answers to read that the server can't tell it anything more.
+async fn deaf_client(daemon: &Daemon) -> Connection {
+    let mut deaf = Connection::open(daemon).await;
+    let get_kmd = json!({
+        "object": "manager_ServerManager", "operation": "getKmd", "operationParams": {"moduleName": "core"},
+    });
+    // The sockets' buffers take some 3 MB; with the queue's bound of 64 MiB the connection stays.
+    for _ in 0..400 {
+        deaf.feed("invoke", get_kmd.clone()).await;
+    }
+    deaf.socket.flush().await.unwrap();
+    deaf
+}
+
 #[tokio::test]
-async fn a_second_sigterm_changes_nothing() {
-    let mut daemon = Daemon::start();
-    // A TCP connection without a request keeps the server waiting for as long as it is willing to.
+async fn neither_a_client_that_does_not_read_nor_a_second_sigterm_changes_the_end() {
+    let mut daemon = Daemon::with_config("[server]\nevent_queue_bytes = 67108864\n");
+    let _deaf = deaf_client(&daemon).await;
     let _silent = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
-    let _connection = Connection::open(&daemon).await;
+    let mut reading = Connection::open(&daemon).await;
     daemon.terminate();
+    assert_eq!(reading.closed().await.expect("a close frame").0, 1001);
     daemon.terminate();
     assert_eq!(daemon.ended(IN_TIME).await.code(), Some(0));
+    assert!(daemon.log().trim_end().ends_with("ended"), "{}", daemon.log());
 }
 
 #[tokio::test]
