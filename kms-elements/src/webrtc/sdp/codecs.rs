@@ -2,6 +2,8 @@
 //!
 //! One payload type without a valid `a=rtpmap` is an error of the whole description to str0m; here it is left out.
 
+use std::collections::HashSet;
+
 use super::text::Section;
 
 /// Payload types that need no `a=rtpmap` (RFC 3551, section 6): PCMU, PCMA, G.722, comfort noise.
@@ -14,14 +16,13 @@ const MOST_FMTP: usize = 4;
 
 /// The payload types of the m-line that have a codec, each once, in order of preference.
 pub(super) fn payload_types(section: &Section) -> Vec<u8> {
-    let mut types: Vec<u8> = Vec::new();
-    for format in &section.formats {
-        let Some(pt) = payload_type(format) else { continue };
-        if !types.contains(&pt) && (STATIC.contains(&pt) || rtpmap(section, pt).is_some()) {
-            types.push(pt);
-        }
-    }
-    types
+    let mut seen = HashSet::new();
+    let listed = section.formats.iter().filter_map(|f| payload_type(f));
+    // Looked up once each: a hostile m-line names one type thousands of times.
+    listed
+        .filter(|pt| seen.insert(*pt))
+        .filter(|pt| STATIC.contains(pt) || rtpmap(section, *pt).is_some())
+        .collect()
 }
 
 /// The codec lines of these payload types, in a form that str0m can read.

@@ -1,5 +1,7 @@
 //! A description for str0m, rebuilt from the attributes it needs.
 
+use std::collections::HashSet;
+
 use super::mids::Mids;
 use super::text::{Sdp, Section};
 use super::{DIRECTIONS, SdpError, codecs};
@@ -15,6 +17,8 @@ const PASSED_ON: &[(&str, usize)] = &[
     ("simulcast", 1),
     ("rtcp-rsize", 1),
 ];
+/// Candidates taken of a description. A host has some for each of its addresses.
+const MOST_CANDIDATES: usize = 128;
 /// Header extension that carries the name of the m-line (RFC 9143, section 15.2).
 const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Longest user fragment and password (RFC 8839, section 5.4).
@@ -36,12 +40,14 @@ pub struct Leg {
 pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -> Result<Leg, SdpError> {
     let mut all = [live, idle].concat();
     all.sort_unstable();
-    let names: Vec<&str> = all.iter().map(|i| mids.inner(*i)).collect();
-    // The idle ones too: str0m expects all m-lines there, in order.
-    let mut out = format!(
-        "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n",
-        names.join(" ")
-    );
+    let names = |indices: &[usize]| -> Vec<&str> { indices.iter().map(|i| mids.inner(*i)).collect() };
+    let mut out = "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n".to_owned();
+    if !idle.is_empty() {
+        // str0m takes a line for rejected when it is in no BUNDLE, but wants to see all lines, in order, in the first
+        // group of whatever kind.
+        out.push_str(&format!("a=group:LS {}\r\n", names(&all).join(" ")));
+    }
+    out.push_str(&format!("a=group:BUNDLE {}\r\n", names(live).join(" ")));
     if sdp.attribute("ice-lite").is_some() {
         out.push_str("a=ice-lite\r\n");
     }
@@ -55,11 +61,12 @@ pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -
             idle_section(section, mids.inner(*index)).write(&mut out);
         }
     }
-    candidates.sort();
-    candidates.dedup();
+    let mut seen = HashSet::new();
+    candidates.retain(|c| seen.insert(c.clone()));
+    candidates.truncate(MOST_CANDIDATES);
     Ok(Leg {
         sdp: out,
-        mids: names.into_iter().map(str::to_owned).collect(),
+        mids: names(&all).into_iter().map(str::to_owned).collect(),
         candidates,
     })
 }

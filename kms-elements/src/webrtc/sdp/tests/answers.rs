@@ -4,7 +4,7 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 
 use super::*;
-use crate::webrtc::sdp::{RemoteAnswer, local_offer};
+use crate::webrtc::sdp::{RemoteAnswer, accepted_mids, local_offer};
 
 /// An offer of audio, video and data, as str0m made it.
 fn made_offer(rtc: &mut Rtc, direction: Direction) -> (String, SdpPendingOffer) {
@@ -138,6 +138,20 @@ fn an_answer_recorded_of_aiortc_is_taken() {
     // Payload types were another's; str0m takes those it knows by codec.
     let parsed = accept(&mut rtc, pending, recorded, &made);
     assert_eq!(parsed.candidates.len(), 1);
+    assert_eq!(direction(&rtc, &made, 1), Some(Direction::SendRecv));
+}
+
+#[test]
+fn an_answer_of_chromium_is_taken() {
+    let mut answered = include_str!("../../../../testdata/chromium_answer.sdp").to_owned();
+    let mut rtc = transport();
+    let (made, pending) = made_offer(&mut rtc, Direction::SendRecv);
+    // It answered an offer like this one, whose lines had other names.
+    for (theirs, ours) in ["PXb", "uLY", "NFQ"].iter().zip(accepted_mids(&made)) {
+        answered = answered.replace(theirs, &ours.1);
+    }
+    accept(&mut rtc, pending, &answered, &made);
+    assert_eq!(direction(&rtc, &made, 0), Some(Direction::SendRecv));
     assert_eq!(direction(&rtc, &made, 1), Some(Direction::SendRecv));
 }
 
