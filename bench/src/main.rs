@@ -6,6 +6,7 @@
 mod args;
 mod error;
 mod histogram;
+mod janus;
 mod kms;
 mod load;
 mod measure;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use args::{Args, Scenario};
 use error::{Context, Result};
+use janus::JanusServer;
 use kms_client::Client;
 use load::Load;
 use measure::{HEADER, Measured, measure};
@@ -58,9 +60,15 @@ async fn scenarios(args: &Args) -> Result<()> {
     let mut measured = Vec::new();
     if matches!(args.scenario, Scenario::Loopback | Scenario::All) {
         measured.push(kms_loopback(args).await?);
+        if args.janus {
+            measured.push(janus_loopback(args).await?);
+        }
     }
     if matches!(args.scenario, Scenario::OneToMany | Scenario::All) {
         measured.push(kms_one_to_many(args).await?);
+        if args.janus {
+            measured.push(janus_one_to_many(args).await?);
+        }
     }
     let rows: Vec<_> = measured.iter().map(Measured::row).collect();
     print!("{}", table::table(HEADER, &rows));
@@ -112,4 +120,34 @@ async fn kms_one_to_many(args: &Args) -> Result<Measured> {
     // What it answers changes nothing: a server that was started for this ends anyway.
     let _ = client.close_session().await;
     Ok(measured)
+}
+
+async fn janus_loopback(args: &Args) -> Result<Measured> {
+    let server = JanusServer::start().await?;
+    let mut janus = janus::connect(&server).await?;
+    let load = Load::start(server::host_address())?;
+    janus::loopback(&mut janus, &load, args.peers).await?;
+    measure(
+        ("janus", "loopback"),
+        server.server(),
+        &load,
+        (args.peers, 1),
+        Duration::from_secs(args.seconds),
+    )
+    .await
+}
+
+async fn janus_one_to_many(args: &Args) -> Result<Measured> {
+    let server = JanusServer::start().await?;
+    let mut janus = janus::connect(&server).await?;
+    let load = Load::start(server::host_address())?;
+    janus::one_to_many(&mut janus, &load, args.viewers).await?;
+    measure(
+        ("janus", "one-to-many"),
+        server.server(),
+        &load,
+        (args.viewers, args.viewers as u64),
+        Duration::from_secs(args.seconds),
+    )
+    .await
 }
