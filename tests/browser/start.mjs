@@ -11,24 +11,41 @@ import { chromium } from 'playwright-core';
 
 const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
-/** Chromium; `args` are added to those every test wants. */
-export function startBrowser(args = ['--use-fake-ui-for-media-stream']) {
+/** Chromium; `args` are added to those every test wants. `wrapper` is a program that starts it elsewhere. */
+export function startBrowser(args = ['--use-fake-ui-for-media-stream'], wrapper = undefined) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath: wrapper ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [
-      '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking',
-      '--use-fake-device-for-media-stream', '--autoplay-policy=no-user-gesture-required', ...args,
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream=fps=30',
+      '--autoplay-policy=no-user-gesture-required', ...args,
     ],
   });
 }
 
-/** The media server's URL and how to stop it. KMS_URL names one that runs already. */
-export async function startMediaServer() {
-  if (process.env.KMS_URL) return { url: process.env.KMS_URL, stop() {} };
+/**
+ * The media server's URL and how to stop it. KMS_URL names one that runs already, unless the test wants it special: with
+ * environment variables of its own, or in a network namespace.
+ */
+export async function startMediaServer({ env = {}, namespace, address = '127.0.0.1' } = {}) {
+  const special = namespace || Object.keys(env).length > 0;
+  if (process.env.KMS_URL && !special) return { url: process.env.KMS_URL, stop() {} };
   const port = await freePort();
-  const child = spawn(program('kms'), ['--listen', `127.0.0.1:${port}`], { stdio: ['ignore', 'ignore', 'inherit'] });
-  await accepting(port, child);
-  return { url: `ws://127.0.0.1:${port}/kurento`, stop: () => end(child) };
+  const enter = namespace ? ['ip', 'netns', 'exec', namespace] : [];
+  const [command, ...args] = [...enter, program('kms'), '--listen', `${address}:${port}`];
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { KMS_LOG_LEVEL: 'warn', ...process.env, ...env },
+  });
+  await accepting(port, child, address);
+  return { url: `ws://${address}:${port}/kurento`, pid: child.pid, stop: () => end(child) };
+}
+
+/** A program that runs until it is stopped; answers once it accepts connections. */
+export async function startProgram(command, args, port, address) {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  await accepting(port, child, address);
+  return { stop: () => end(child) };
 }
 
 /** A tutorial's URL and how to stop it. */
@@ -51,7 +68,7 @@ function program(name) {
   return path;
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
@@ -60,10 +77,10 @@ async function freePort() {
   return port;
 }
 
-async function accepting(port, child) {
+async function accepting(port, child, address = '127.0.0.1') {
   for (let i = 0; i < 100; i++) {
     if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}`);
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, address);
     const open = await once(socket, 'connect').then(() => true, () => false);
     socket.destroy();
     if (open) return;
