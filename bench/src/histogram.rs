@@ -33,6 +33,7 @@ impl Histogram {
     }
 
     /// How many values were counted.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.total
     }

@@ -3,7 +3,9 @@
 //! One thread plays all the peers (str0m): each has its own socket, ICE, DTLS and SRTP, and sends what a browser would. The
 //! graph in the server is built by the Kurento Protocol. CPU time and memory are read from the server's own process.
 
+mod aims;
 mod args;
+mod control;
 mod error;
 mod histogram;
 mod janus;
@@ -11,8 +13,10 @@ mod kms;
 mod load;
 mod measure;
 mod media;
+mod memory;
 mod peer;
 mod procfs;
+mod report;
 mod server;
 mod table;
 mod tally;
@@ -21,58 +25,72 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Args, Scenario};
-use error::{Context, Result};
-use janus::JanusServer;
+use error::{Context, Error, Result};
 use kms_client::Client;
 use load::Load;
-use measure::{HEADER, Measured, measure};
-use server::Server;
+use measure::{Measured, Plan, measure};
+use report::Report;
+use server::{Server, host_address};
 
 fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
-        Ok(Some(args)) => args,
-        Ok(None) => {
-            print!("{}", args::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => return complain(&error),
-    };
-    match run(&args) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error),
+        Err(error) => {
+            eprintln!("kms-bench: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn complain(error: &error::Error) -> ExitCode {
-    eprintln!("kms-bench: {error}");
-    ExitCode::FAILURE
-}
-
-fn run(args: &Args) -> Result<()> {
+fn run() -> Result<()> {
+    let Some(args) = Args::parse(std::env::args().skip(1))? else {
+        print!("{}", args::HELP);
+        return Ok(());
+    };
     // One thread: the load generator has its own, and the server needs the other cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
+    let report = runtime
         .context("starting the async runtime")?
-        .block_on(scenarios(args))
+        .block_on(scenarios(&args))?;
+    match args.json {
+        true => println!("{:#}", report.to_json()),
+        false => print!("{}", report.to_text()),
+    }
+    Ok(())
 }
 
-async fn scenarios(args: &Args) -> Result<()> {
-    let mut measured = Vec::new();
-    if matches!(args.scenario, Scenario::Loopback | Scenario::All) {
-        measured.push(kms_loopback(args).await?);
-        if args.janus {
-            measured.push(janus_loopback(args).await?);
+async fn scenarios(args: &Args) -> Result<Report> {
+    let all = args.scenario == Scenario::All;
+    let mut report = Report::default();
+    for (scenario, plan) in [
+        (Scenario::Loopback, Plan::loopback(args.peers)),
+        (Scenario::OneToMany, Plan::one_to_many(args.viewers)),
+    ] {
+        if all || args.scenario == scenario {
+            report.media.push(kms_media(args, plan).await?);
+            if args.janus {
+                report.media.push(janus_media(args, plan).await?);
+            }
         }
     }
-    if matches!(args.scenario, Scenario::OneToMany | Scenario::All) {
-        measured.push(kms_one_to_many(args).await?);
-        if args.janus {
-            measured.push(janus_one_to_many(args).await?);
-        }
+    if all || args.scenario == Scenario::Control {
+        let server = kms_server(args).await?;
+        report.control = Some(control::measure(&server).await?);
+        server.stop().await?;
     }
-    let rows: Vec<_> = measured.iter().map(Measured::row).collect();
-    print!("{}", table::table(HEADER, &rows));
-    Ok(())
+    if all || args.scenario == Scenario::Memory {
+        if args.running.is_some() {
+            let why = "memory is measured on fresh servers: leave out --url and --pid";
+            return Err(Error::Usage(why.into()));
+        }
+        let server = kms_server(args).await?;
+        report.memory.push(memory::created(&server).await?);
+        server.stop().await?;
+        let server = kms_server(args).await?;
+        report.memory.extend(memory::negotiated(&server).await?);
+        server.stop().await?;
+    }
+    Ok(report)
 }
 
 async fn kms_server(args: &Args) -> Result<Server> {
@@ -82,72 +100,31 @@ async fn kms_server(args: &Args) -> Result<Server> {
     }
 }
 
-async fn kms_loopback(args: &Args) -> Result<Measured> {
+async fn kms_media(args: &Args, plan: Plan) -> Result<Measured> {
     let server = kms_server(args).await?;
-    let (client, load) = (
-        Client::connect(server.url()).await?,
-        Load::start(server::host_address())?,
-    );
-    kms::loopback(&client, &load, args.peers).await?;
-    let measured = measure(
-        ("kms", "loopback"),
-        &server,
-        &load,
-        (args.peers, 1),
-        Duration::from_secs(args.seconds),
-    )
-    .await?;
-    // What it answers changes nothing: a server that was started for this ends anyway.
+    let client = Client::connect(server.url()).await?;
+    let load = Load::start(host_address())?;
+    match plan.one_to_many {
+        false => kms::loopback(&client, &load, plan.peers).await?,
+        true => kms::one_to_many(&client, &load, plan.peers).await?,
+    }
+    let measured = measure("kms", plan, &server, &load, Duration::from_secs(args.seconds)).await?;
+    // What it answers changes nothing any more.
     let _ = client.close_session().await;
+    server.stop().await?;
     Ok(measured)
 }
 
-async fn kms_one_to_many(args: &Args) -> Result<Measured> {
-    let server = kms_server(args).await?;
-    let (client, load) = (
-        Client::connect(server.url()).await?,
-        Load::start(server::host_address())?,
-    );
-    kms::one_to_many(&client, &load, args.viewers).await?;
-    let measured = measure(
-        ("kms", "one-to-many"),
-        &server,
-        &load,
-        (args.viewers, args.viewers as u64),
-        Duration::from_secs(args.seconds),
-    )
-    .await?;
-    // What it answers changes nothing: a server that was started for this ends anyway.
-    let _ = client.close_session().await;
+async fn janus_media(args: &Args, plan: Plan) -> Result<Measured> {
+    let server = janus::JanusServer::start().await?;
+    let mut janus = janus::connect(&server).await?;
+    let load = Load::start(host_address())?;
+    match plan.one_to_many {
+        false => janus::loopback(&mut janus, &load, plan.peers).await?,
+        true => janus::one_to_many(&mut janus, &load, plan.peers).await?,
+    }
+    let window = Duration::from_secs(args.seconds);
+    let measured = measure("janus", plan, server.server(), &load, window).await?;
+    server.stop().await?;
     Ok(measured)
-}
-
-async fn janus_loopback(args: &Args) -> Result<Measured> {
-    let server = JanusServer::start().await?;
-    let mut janus = janus::connect(&server).await?;
-    let load = Load::start(server::host_address())?;
-    janus::loopback(&mut janus, &load, args.peers).await?;
-    measure(
-        ("janus", "loopback"),
-        server.server(),
-        &load,
-        (args.peers, 1),
-        Duration::from_secs(args.seconds),
-    )
-    .await
-}
-
-async fn janus_one_to_many(args: &Args) -> Result<Measured> {
-    let server = JanusServer::start().await?;
-    let mut janus = janus::connect(&server).await?;
-    let load = Load::start(server::host_address())?;
-    janus::one_to_many(&mut janus, &load, args.viewers).await?;
-    measure(
-        ("janus", "one-to-many"),
-        server.server(),
-        &load,
-        (args.viewers, args.viewers as u64),
-        Duration::from_secs(args.seconds),
-    )
-    .await
 }

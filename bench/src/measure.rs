@@ -14,8 +14,46 @@ use crate::tally::Tally;
 pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 /// Time that packets get to arrive after the window.
 const STRAGGLERS: Duration = Duration::from_secs(1);
+/// Share of one core that other processes may take: system services do.
+const TOLERABLE_OTHERS: f64 = 0.1;
 /// A load generator that sends 1 packet of 100 later than this measures itself too.
 const TOLERABLE_LAG: Duration = Duration::from_millis(10);
+
+/// A load of media.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Its name.
+    pub(crate) scenario: &'static str,
+    /// One sender, and these many viewers; otherwise these many peers, each looped back.
+    pub(crate) one_to_many: bool,
+    /// Peers, or viewers.
+    pub(crate) peers: usize,
+}
+
+impl Plan {
+    /// Peers that each get back what they send.
+    pub(crate) fn loopback(peers: usize) -> Plan {
+        Plan {
+            scenario: "loopback",
+            one_to_many: false,
+            peers,
+        }
+    }
+
+    /// One sender and many viewers.
+    pub(crate) fn one_to_many(viewers: usize) -> Plan {
+        Plan {
+            scenario: "one-to-many",
+            one_to_many: true,
+            peers: viewers,
+        }
+    }
+
+    /// How often a packet that is sent should be received.
+    fn copies(&self) -> u64 {
+        if self.one_to_many { self.peers as u64 } else { 1 }
+    }
+}
 
 /// What a server did with the load over a window of time.
 #[derive(Debug)]
@@ -36,38 +74,43 @@ pub(crate) struct Measured {
     pub(crate) usage: Usage,
     /// CPU time of the load generator in the window.
     pub(crate) own_cpu: Duration,
+    /// CPU time of all other processes in the window.
+    pub(crate) others_cpu: Duration,
     /// What the load generator counted.
     pub(crate) tally: Tally,
 }
 
 /// Lets the peers send, and measures for this long.
 pub(crate) async fn measure(
-    (server_name, scenario): (&'static str, &'static str),
+    name: &'static str,
+    plan: Plan,
     server: &Server,
     load: &Load,
-    (peers, copies): (usize, u64),
     window: Duration,
 ) -> Result<Measured> {
     load.start_media().await?;
     tokio::time::sleep(WARM_UP).await;
     let own = || procfs::usage(std::process::id()).context("reading our own process");
-    let (own_before, before) = (own()?, server.usage()?);
+    let machine = || procfs::machine_cpu().context("reading the machine's CPU time");
+    let (machine_before, own_before, before) = (machine()?, own()?, server.usage()?);
     load.begin().await?;
     let begun = Instant::now();
     tokio::time::sleep(window).await;
     load.end().await?;
     let window = begun.elapsed();
-    let (usage, own_after) = (server.usage()?, own()?);
+    let (usage, own_cpu) = (server.usage()?, own()?.cpu - own_before.cpu);
+    let (cpu, machine_cpu) = (usage.cpu - before.cpu, machine()? - machine_before);
     tokio::time::sleep(STRAGGLERS).await;
     Ok(Measured {
-        server: server_name,
-        scenario,
-        peers,
-        copies,
+        server: name,
+        scenario: plan.scenario,
+        peers: plan.peers,
+        copies: plan.copies(),
         window,
-        cpu: usage.cpu - before.cpu,
+        cpu,
         usage,
-        own_cpu: own_after.cpu - own_before.cpu,
+        own_cpu,
+        others_cpu: machine_cpu.saturating_sub(cpu + own_cpu),
         tally: load.tally().await?,
     })
 }
@@ -83,6 +126,11 @@ impl Measured {
     pub(crate) fn latency_ms(&self) -> Option<(f64, f64)> {
         let ms = |micros: u64| micros as f64 / 1_000.0;
         self.tally.latency.p50_p99().map(|(p50, p99)| (ms(p50), ms(p99)))
+    }
+
+    /// Other processes took more of the machine than is good for the numbers.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.others_cpu > self.window.mul_f64(TOLERABLE_OTHERS)
     }
 
     fn lag_p99(&self) -> Duration {
@@ -112,6 +160,8 @@ impl Measured {
             "rssBytes": self.usage.rss,
             "threads": self.usage.threads,
             "fds": self.usage.fds,
+            "othersCpuMs": self.others_cpu.as_millis() as u64,
+            "disturbed": self.is_disturbed(),
             "loadGenerator": {
                 "cpuMs": self.own_cpu.as_millis() as u64,
                 "busyShare": self.busy_share(),
@@ -144,13 +194,14 @@ impl Measured {
             self.usage.fds.to_string(),
             share(self.own_cpu.as_secs_f64() / seconds),
             share(self.busy_share()),
+            share(self.others_cpu.as_secs_f64() / seconds),
             format!("{:.2}", self.lag_p99().as_secs_f64() * 1_000.0),
         ]
     }
 }
 
 /// Columns of the table of measurements.
-pub(crate) const HEADER: [&str; 14] = [
+pub(crate) const HEADER: [&str; 15] = [
     "",
     "in/s",
     "out/s",
@@ -164,5 +215,6 @@ pub(crate) const HEADER: [&str; 14] = [
     "fds",
     "load CPU",
     "load busy",
+    "others",
     "lag p99",
 ];

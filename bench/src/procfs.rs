@@ -23,9 +23,8 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     let ticks = cpu_ticks(&read("stat")?).ok_or_else(|| unknown("stat"))?;
     let status = read("status")?;
     let field = |name: &str| status_field(&status, name).ok_or_else(|| unknown("status"));
-    let milliseconds = ticks * 1_000 / rustix::param::clock_ticks_per_second();
     Ok(Usage {
-        cpu: Duration::from_millis(milliseconds),
+        cpu: in_time(ticks),
         rss: field("VmRSS")? * 1024,
         threads: field("Threads")?,
         fds: std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64,
@@ -49,6 +48,28 @@ fn status_field(status: &str, name: &str) -> Option<u64> {
         .lines()
         .find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// CPU time that all processes of the machine have used since it started.
+pub(crate) fn machine_cpu() -> io::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks =
+        busy_ticks(&stat).ok_or_else(|| io::Error::other("/proc/stat has another form than expected"))?;
+    Ok(in_time(ticks))
+}
+
+/// Ticks of all processors that were spent on processes: user, nice and system.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_ascii_whitespace();
+    (0..3).try_fold(0, |sum, _| Some(sum + fields.next()?.parse::<u64>().ok()?))
+}
+
+fn in_time(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Name of the processor, and how many of it there are.
@@ -75,6 +96,13 @@ mod tests {
         assert_eq!(cpu_ticks(STAT), Some(137 + 63));
         assert_eq!(cpu_ticks("4242 (short) S 1"), None);
         assert_eq!(cpu_ticks(""), None);
+    }
+
+    #[test]
+    fn time_of_the_machine_leaves_out_idle_and_waiting() {
+        let stat = "cpu  100 20 3 4000 500 60 7 8 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0\n";
+        assert_eq!(busy_ticks(stat), Some(123));
+        assert_eq!(busy_ticks("intr 1 2 3"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::procfs::{self, Usage};
 /// How long a server may take to answer after it was started, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server. If it was started here, dropping it ends it.
+/// A server. If it was started here, dropping it kills it.
 pub(crate) struct Server {
     pid: u32,
     url: String,
@@ -64,6 +64,26 @@ impl Server {
         Ok(server)
     }
 
+    /// Ends it in an orderly way, if it was started here.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+            // An error means that it is gone already.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(None) = child.try_wait() {
+            if Instant::now() > deadline {
+                return Err(Error::Late("the server did not end".into(), PATIENCE.as_secs()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.child = None;
+        Ok(())
+    }
+
     /// Its websocket.
     pub(crate) fn url(&self) -> &str {
         &self.url
@@ -76,21 +96,11 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// A measurement failed: nothing is to be learned from how the server ends.
     fn drop(&mut self) {
-        let Some(child) = &mut self.child else { return };
-        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
-            // An error means that it is gone already.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while let Ok(None) = child.try_wait() {
-            if Instant::now() > deadline {
-                eprintln!("kms-bench: the server did not end when told to, it is killed");
-                let _ = child.kill();
-                let _ = child.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

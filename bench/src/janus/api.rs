@@ -48,9 +48,7 @@ impl Janus {
         let unreachable = |e| Error::Server(format!("Janus at {url}: {e}"));
         let mut request = url.into_client_request().map_err(unreachable)?;
         let protocol = HeaderValue::from_static("janus-protocol");
-        request
-            .headers_mut()
-            .insert("Sec-WebSocket-Protocol", protocol);
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = connect_async(request).await.map_err(unreachable)?;
         let mut janus = Janus {
             socket,
@@ -63,9 +61,7 @@ impl Janus {
 
     /// Attaches to a plugin and answers the handle.
     pub(crate) async fn attach(&mut self, plugin: &str) -> Result<u64> {
-        let answer = self
-            .request(json!({"janus": "attach", "plugin": plugin}))
-            .await?;
+        let answer = self.request(json!({"janus": "attach", "plugin": plugin})).await?;
         let id = answer["data"]["id"].as_u64();
         id.ok_or_else(|| Error::Server(format!("Janus gave no handle: {answer}")))
     }

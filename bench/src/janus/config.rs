@@ -10,7 +10,16 @@ const NOT_NEEDED: [(&str, &[&str]); 2] = [
     (
         "plugins",
         &[
-            "audiobridge", "duktape", "lua", "nosip", "recordplay", "sip", "streaming", "textroom", "videocall", "voicemail",
+            "audiobridge",
+            "duktape",
+            "lua",
+            "nosip",
+            "recordplay",
+            "sip",
+            "streaming",
+            "textroom",
+            "videocall",
+            "voicemail",
         ],
     ),
     ("transports", &["http", "mqtt", "nanomsg", "pfunix", "rabbitmq"]),

@@ -39,6 +39,11 @@ impl JanusServer {
         })
     }
 
+    /// Ends it.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.server.stop().await
+    }
+
     /// Its process.
     pub(crate) fn server(&self) -> &Server {
         &self.server
@@ -70,7 +75,8 @@ pub(crate) async fn one_to_many(janus: &mut Janus, load: &Load, viewers: usize) 
     let feed = &joined.data()["id"];
     for _ in 0..viewers {
         let viewer = janus.attach("janus.plugin.videoroom").await?;
-        let join = json!({"request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{"feed": feed}]});
+        let join =
+            json!({"request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{"feed": feed}]});
         let offer = janus.message(viewer, join, None).await?.description()?;
         let (_, answer) = load.accept(offer).await?;
         let start = json!({"request": "start"});
