@@ -121,8 +121,17 @@ fn read_command_line() -> Result<(Command, Config), String> {
     Ok((command, config))
 }
 
+/// Libraries that log every packet at the level `info`. Whoever wants to see that names them.
+const TALKATIVE: [&str; 2] = ["turn_client_proto", "stun_proto"];
+
 fn start_logging(config: &Config) {
-    let filter = EnvFilter::new(config.log.level.as_str());
+    let mut directives = config.log.level.as_str().to_owned();
+    for library in TALKATIVE {
+        if !directives.contains(library) {
+            directives.push_str(&format!(",{library}=warn"));
+        }
+    }
+    let filter = EnvFilter::new(directives);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // Colours are for terminals: in a file or a journal they are control characters between the words.

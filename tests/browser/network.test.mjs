@@ -1,7 +1,7 @@
 // Media over networks that lose packets, translate addresses, or let nothing but a relay through.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { afterEach, describe, it } from 'node:test';
 import { Lab } from './lab.mjs';
 import { Party, connect, sleep, until } from './party.mjs';
 import { freePort, startBrowser, startMediaServer, startProgram } from './start.mjs';
@@ -16,6 +16,8 @@ const later = (undo) => stack.push(undo);
 async function unwind() {
   for (const undo of stack.splice(0).reverse()) await undo();
 }
+
+afterEach(unwind);
 
 /** A server, a browser, and a party that is looped back, each where the test wants it. */
 async function loopback({ server, browser, filter }) {
@@ -48,8 +50,6 @@ async function coturn(address, relayAddress) {
 const kindOf = (candidate) => /typ (\w+)/.exec(candidate)[1];
 
 describe('a network that loses every twentieth packet', () => {
-  after(unwind);
-
   it('never stops the picture for a second', async () => {
     const lab = new Lab();
     later(() => lab.close());
@@ -97,15 +97,11 @@ describe('where only a relay gets through', () => {
       const { candidatePair } = await party.event('NewCandidatePairSelected');
       assert.equal(kindOf(candidatePair.localCandidate), 'relay');
       assert.ok(party.serverCandidates.some((c) => c.includes(' 10.77.2.1 ') && kindOf(c) === 'relay'));
-      await party.endpoint.release();
     });
-    after(unwind);
   }
 });
 
 describe('behind a router that translates addresses', () => {
-  after(unwind);
-
   it('the address a STUN server sees is offered, and works', async () => {
     const lab = new Lab();
     later(() => lab.close());
@@ -129,8 +125,6 @@ describe('behind a router that translates addresses', () => {
 });
 
 describe('where only TCP gets through', () => {
-  after(unwind);
-
   it('media goes over ICE-TCP', async () => {
     const party = await loopback({
       // The browser is told of TCP alone, and the server of nothing: it can only be called.
@@ -144,8 +138,6 @@ describe('where only TCP gets through', () => {
 });
 
 describe('one UDP port for all', () => {
-  after(unwind);
-
   it('two parties have media over the same port', async () => {
     const port = await freePort();
     const one = await loopback({ server: { env: { KMS_WEBRTC_SHARED_PORT: `${port}`, KMS_WEBRTC_WORKERS: '1' } } });
