@@ -8,8 +8,14 @@
 //! [`RemoteOffer::answer`] makes one answer of theirs. An offer of ours goes through [`local_offer`], and its answer
 //! through [`RemoteAnswer::parse`].
 
+// cargo-fuzz sets `fuzzing`.
+#![allow(unexpected_cfgs)]
+
 mod answer;
 mod codecs;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leg;
 mod local;
 mod mids;

@@ -1,16 +1,16 @@
 //! Descriptions of real clients through str0m and back.
 
 mod answers;
+mod corpus;
 mod hostile;
 mod shapes;
 
-use std::time::Instant;
-
+use str0m::Rtc;
 use str0m::change::SdpOffer;
-use str0m::{Rtc, RtcConfig};
 
+use super::fuzzing::{self, local, transport};
 use super::text::Sdp;
-use super::{LocalDescription, RemoteOffer, SdpError, restrict_directions};
+use super::{RemoteOffer, SdpError};
 
 const AIORTC: &str = include_str!("../../../testdata/aiortc_offer.sdp");
 const CHROMIUM: &str = include_str!("../../../testdata/chromium_sendrecv_offer.sdp");
@@ -23,47 +23,11 @@ const KURENTO_WITH_CANDIDATES: &str = include_str!("../../../testdata/kurento_of
 const SAFARI: &str = include_str!("../../../testdata/safari_offer.sdp");
 const SESSION_LEVEL: &str = include_str!("../../../testdata/session_level_offer.sdp");
 
-/// A transport with the codecs of the engine's.
-fn transport() -> Rtc {
-    RtcConfig::new()
-        .set_rtp_mode(true)
-        .clear_codecs()
-        .enable_opus(true, false)
-        .enable_pcmu(true, false)
-        .enable_pcma(true, false)
-        .enable_vp8(true)
-        .enable_vp9(true)
-        .enable_h264(true)
-        .enable_av1(true)
-        .build(Instant::now())
-}
-
-fn local() -> LocalDescription {
-    LocalDescription {
-        candidates: vec!["candidate:1 1 UDP 2130706431 192.0.2.1 40000 typ host".into()],
-        max_video_recv_kbps: Some(500),
-        max_audio_recv_kbps: None,
-        session_id: 0x1234,
-        session_version: 7,
-    }
-}
-
 /// Answers an offer as an endpoint does: the first leg by str0m, others rejected.
 fn answer_with(rtc: &mut Rtc, offer: &str, recvonly: bool, sendonly: bool) -> Result<String, SdpError> {
     let mut offer = RemoteOffer::parse(offer, true)?;
     offer.legs.truncate(1);
-    let mut answers = Vec::new();
-    for leg in &offer.legs {
-        let wanted = restrict_directions(&leg.sdp, recvonly, sendonly);
-        let read = SdpOffer::from_sdp_string(&wanted).unwrap_or_else(|e| panic!("{e}\n{wanted}"));
-        let lines = wanted.lines().filter(|l| l.starts_with("m=")).count();
-        let read_back = read.to_sdp_string();
-        let read_lines = read_back.lines().filter(|l| l.starts_with("m=")).count();
-        assert_eq!(read_lines, lines, "str0m stopped reading\n{wanted}");
-        let answer = rtc.sdp_api().accept_offer(read);
-        answers.push(answer.unwrap_or_else(|e| panic!("{e}\n{wanted}")).to_sdp_string());
-    }
-    offer.answer(&answers, &local())
+    fuzzing::answer(rtc, &offer, recvonly, sendonly)
 }
 
 fn answer(offer: &str) -> String {

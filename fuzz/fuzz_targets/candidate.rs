@@ -1,0 +1,7 @@
+//! ICE candidates of remotes.
+#![no_main]
+
+use kms_elements::webrtc::sdp::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| fuzzing::candidate(text));
