@@ -13,7 +13,11 @@ const START: Duration = Duration::from_secs(20);
 
 /// The daemon's command line, without the variables that would configure it.
 pub(crate) fn kms() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kms"));
+    without_variables(env!("CARGO_BIN_EXE_kms"))
+}
+
+fn without_variables(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KMS_") {
             command.env_remove(name);
@@ -58,8 +62,23 @@ impl Daemon {
 
     /// With a configuration file of this text.
     pub(crate) fn with_config(toml: &str) -> Daemon {
+        Daemon::spawn(kms(), toml)
+    }
+
+    /// Where the system gives at most this many file descriptors.
+    pub(crate) fn with_descriptors(most: usize) -> Daemon {
+        let mut command = without_variables("sh");
+        command.args([
+            "-c",
+            &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
+            env!("CARGO_BIN_EXE_kms"),
+        ]);
+        Daemon::spawn(command, "")
+    }
+
+    fn spawn(mut command: Command, toml: &str) -> Daemon {
         let config = ConfigFile::new(toml);
-        let mut child = kms()
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--config"])
             .arg(&config.0)
             .stderr(Stdio::piped())

@@ -64,7 +64,8 @@ async fn no_more_than(daemon: &Daemon, before: (usize, u64)) {
 
 #[tokio::test]
 async fn ten_thousand_rounds_leave_nothing_behind() {
-    const MEMORY: u64 = 10 * 1024;
+    /// KiB. Seen: 0.1 MiB; an id kept by mistake for each object released would be 3 MiB.
+    const MEMORY: u64 = 2 * 1024;
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon).await;
     let pipeline = connection.pipeline().await;
@@ -117,7 +118,7 @@ async fn endpoints_that_negotiated_and_gathered_leave_nothing_behind() {
     let (memory, others) = before.unwrap();
     no_more_than(&daemon, others).await;
     let grown = daemon.rss().saturating_sub(memory);
-    assert!(grown < 5 * 1024, "{memory} KiB before, {grown} KiB more after");
+    assert!(grown < 2 * 1024, "{memory} KiB before, {grown} KiB more after");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::client::{Connection, Refused, code, websocket};
 use crate::daemon::Daemon;
+use crate::hostile_sdp::recorded_offer;
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
@@ -268,4 +269,73 @@ async fn transactions_are_bounded_in_depth() {
         ),
         -32603
     );
+}
+
+#[tokio::test]
+async fn subscriptions_to_an_object_are_bounded() {
+    const MOST: usize = 10_000;
+    const AT_ONCE: usize = 500;
+    let daemon = Daemon::start();
+    let mut connection = Connection::open(&daemon).await;
+    let params = json!({"object": "manager_ServerManager", "type": "ObjectCreated"});
+    for _ in 0..MOST / AT_ONCE {
+        let mut sent = Vec::new();
+        for _ in 0..AT_ONCE {
+            sent.push(connection.feed("subscribe", params.clone()).await);
+        }
+        for id in sent {
+            connection.answer(id).await.unwrap();
+        }
+    }
+    assert_eq!(code(connection.request("subscribe", params.clone()).await), 40009);
+    connection.request("closeSession", json!({})).await.unwrap();
+    connection.request("subscribe", params).await.unwrap();
+}
+
+/// Makes endpoints until the server can't, releases them, and makes one more.
+async fn exhaust(daemon: &Daemon) {
+    let offer = json!({"offer": recorded_offer()});
+    let mut other = Connection::open(daemon).await;
+    let mut connection = Connection::open(daemon).await;
+    let pipeline = connection.pipeline().await;
+    let mut endpoints = Vec::new();
+    let refused = loop {
+        assert!(endpoints.len() < 100, "there is no end of it");
+        let endpoint = connection.element("WebRtcEndpoint", &pipeline).await;
+        endpoints.push(endpoint.clone());
+        if let Err(refused) = connection.invoke(&endpoint, "processOffer", offer.clone()).await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.code, 40009, "{refused}");
+    other.request("ping", json!({})).await.unwrap();
+    for endpoint in endpoints {
+        connection
+            .request("release", json!({"object": endpoint}))
+            .await
+            .unwrap();
+    }
+    let endpoint = connection.element("WebRtcEndpoint", &pipeline).await;
+    // Sockets are closed by other threads, a moment later.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Err(refused) = connection.invoke(&endpoint, "processOffer", offer.clone()).await {
+        assert!(
+            refused.code == 40009 && Instant::now() < deadline,
+            "after all were released: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_free_descriptor_a_request_fails_and_what_is_there_goes_on() {
+    let daemon = Daemon::with_descriptors(48);
+    exhaust(&daemon).await;
+    Connection::open(&daemon).await;
+}
+
+#[tokio::test]
+async fn without_a_free_port_a_request_fails_and_what_is_there_goes_on() {
+    // Below the ports that the system gives out by itself.
+    let daemon = Daemon::with_config("[webrtc]\nmin_port = 21300\nmax_port = 21309\nice_tcp = false\n");
+    exhaust(&daemon).await;
 }

@@ -15,7 +15,7 @@ const SUBSCRIPTIONS: usize = 500;
 const OBJECTS: usize = 600;
 /// What the daemon may grow by, KiB: the queue's 4 MiB as configured by default, as much in the socket's buffers and
 /// the objects themselves. Without a bound it would be more than ten times that.
-const GROWTH: u64 = 16 * 1024;
+const GROWTH: u64 = 12 * 1024;
 
 async fn subscribe_often(connection: &mut Connection) {
     let params = json!({"object": "manager_ServerManager", "type": "ObjectCreated"});
