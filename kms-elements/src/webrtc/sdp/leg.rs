@@ -4,23 +4,10 @@ use std::collections::HashSet;
 
 use super::mids::Mids;
 use super::text::{Sdp, Section};
-use super::{DIRECTIONS, SdpError, codecs};
+use super::{DIRECTIONS, SdpError, codecs, streams};
 
-/// Attributes that are passed on as they are, and how many of each: far more than any client sends, for each costs
-/// time or memory. Directions, codecs, ICE and DTLS are put together one by one, all others are left out.
-const PASSED_ON: &[(&str, usize)] = &[
-    ("extmap", 64),
-    // Three layers with retransmission and error correction, and four lines each, are 36.
-    ("ssrc", 128),
-    ("ssrc-group", 32),
-    ("rid", 16),
-    ("simulcast", 1),
-    ("rtcp-rsize", 1),
-];
 /// Candidates taken of a description. A host has some for each of its addresses.
 const MOST_CANDIDATES: usize = 128;
-/// Header extension that carries the name of the m-line (RFC 9143, section 15.2).
-const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Longest user fragment and password (RFC 8839, section 5.4).
 const LONGEST_ICE: usize = 256;
 
@@ -114,7 +101,9 @@ fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids) -> Result<Sect
         });
     }
     let types = codecs::payload_types(section);
-    lines.extend(passed_on(section, mids.in_packets(index)));
+    lines.extend(streams::extensions(section, mids.in_packets(index)));
+    lines.extend(streams::ssrcs(section));
+    lines.extend(streams::layers(section));
     lines.extend(codecs::lines(section, &types));
     lines.push("a=rtcp-mux".into());
     lines.push(format!("a={}", direction(sdp, section)));
@@ -132,21 +121,6 @@ fn direction(sdp: &Sdp, section: &Section) -> &'static str {
     let own = DIRECTIONS.iter().find(|d| section.attribute(d) == Some(""));
     own.or_else(|| DIRECTIONS.iter().find(|d| sdp.attribute(d) == Some("")))
         .unwrap_or(&"sendrecv")
-}
-
-fn passed_on(section: &Section, mid_in_packets: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (name, most) in PASSED_ON {
-        let named = |line: &&String| {
-            let attribute = line.strip_prefix("a=").unwrap_or_default();
-            attribute.split(':').next() == Some(name)
-        };
-        // A name that the other side does not know would have its packets thrown away.
-        let useful = |line: &&String| mid_in_packets || !line.split_whitespace().any(|w| w == MID_EXTENSION);
-        let some = section.lines.iter().filter(named).filter(useful).take(*most);
-        lines.extend(some.cloned());
-    }
-    lines
 }
 
 /// ICE credentials, fingerprint and DTLS role.

@@ -20,6 +20,7 @@ mod leg;
 mod local;
 mod mids;
 mod offer;
+mod streams;
 mod text;
 
 pub use answer::RemoteAnswer;
