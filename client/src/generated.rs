@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::stubs::{Handle, Object, Request, Subscribe, awaitable, object};
 use crate::{Client, ObjectId};
 
-/// What all classes that extend `BaseRtpEndpoint` have.
+/// An endpoint that sends and receives RTP (RFC 3550).
 pub trait BaseRtpEndpoint: SdpEndpoint {
-    /// The property `minVideoRecvBandwidth`.
+    /// Video the remote should send at least, kbit/s. Default: 100.
     fn min_video_recv_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMinVideoRecvBandwidth")
     }
@@ -19,7 +19,8 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("minVideoRecvBandwidth", min_video_recv_bandwidth)
     }
 
-    /// The property `minVideoSendBandwidth`.
+    /// Video sent at least, kbit/s: estimates below are not believed when a simulcast layer is chosen.
+    /// Default: 100.
     fn min_video_send_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMinVideoSendBandwidth")
     }
@@ -31,7 +32,8 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("minVideoSendBandwidth", min_video_send_bandwidth)
     }
 
-    /// The property `maxVideoSendBandwidth`.
+    /// Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent; media that
+    /// is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.
     fn max_video_send_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoSendBandwidth")
     }
@@ -43,17 +45,17 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("maxVideoSendBandwidth", max_video_send_bandwidth)
     }
 
-    /// The property `mediaState`.
+    /// Whether media of the remote is received.
     fn media_state(&self) -> Request<types::MediaState> {
         self.handle().invoke("getMediaState")
     }
 
-    /// The property `connectionState`.
+    /// Whether the transport is up.
     fn connection_state(&self) -> Request<types::ConnectionState> {
         self.handle().invoke("getConnectionState")
     }
 
-    /// The property `mtu`.
+    /// Largest UDP payload sent, bytes, 576 to 1500. Set it before negotiation. Default: 1200.
     fn mtu(&self) -> Request<i32> {
         self.handle().invoke("getMtu")
     }
@@ -63,7 +65,7 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
         self.handle().invoke("setMtu").arg("mtu", mtu)
     }
 
-    /// The property `rembParams`.
+    /// Kept as set. Kurento's own receiver-side estimation is replaced by transport-wide congestion control.
     fn remb_params(&self) -> Request<types::RembParams> {
         self.handle().invoke("getRembParams")
     }
@@ -75,7 +77,7 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("rembParams", remb_params)
     }
 
-    /// Invokes `requestKeyframe`.
+    /// Asks the remote for a keyframe. Nothing happens before media flows.
     fn request_keyframe(&self) -> Request<()> {
         self.handle().invoke("requestKeyframe")
     }
@@ -91,71 +93,12 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
     }
 }
 
-/// What all classes that extend `Endpoint` have.
+/// Where media enters or leaves the server.
 pub trait Endpoint: MediaElement {}
 
-/// What all classes that extend `Filter` have.
-pub trait Filter: MediaElement {}
-
-/// What all classes that extend `Hub` have.
-pub trait Hub: MediaObject {
-    /// Invokes `getGstreamerDot`.
-    fn get_gstreamer_dot(&self) -> HubGetGstreamerDot {
-        HubGetGstreamerDot(self.handle().invoke("getGstreamerDot"))
-    }
-
-    /// Invokes `dumpGstreamerDot`.
-    fn dump_gstreamer_dot(&self) -> HubDumpGstreamerDot {
-        HubDumpGstreamerDot(self.handle().invoke("dumpGstreamerDot"))
-    }
-}
-
-/// [`Hub::get_gstreamer_dot`] with optional parameters; sent by `.await`.
-#[derive(Debug)]
-#[must_use = "a request is sent when it is awaited"]
-pub struct HubGetGstreamerDot(Request<String>);
-
-impl HubGetGstreamerDot {
-    /// Sets `details`.
-    pub fn details(self, details: types::GstreamerDotDetails) -> Self {
-        Self(self.0.arg("details", details))
-    }
-}
-
-awaitable!(HubGetGstreamerDot => String);
-
-/// [`Hub::dump_gstreamer_dot`] with optional parameters; sent by `.await`.
-#[derive(Debug)]
-#[must_use = "a request is sent when it is awaited"]
-pub struct HubDumpGstreamerDot(Request<()>);
-
-impl HubDumpGstreamerDot {
-    /// Sets `details`.
-    pub fn details(self, details: types::GstreamerDotDetails) -> Self {
-        Self(self.0.arg("details", details))
-    }
-}
-
-awaitable!(HubDumpGstreamerDot => ());
-
-/// A remote object of class `HubPort`.
-#[derive(Debug, Clone)]
-pub struct HubPort(Handle);
-
-impl HubPort {
-    /// Creates a `HubPort` in the server.
-    pub fn create(client: &Client, hub: &impl Hub) -> Request<Self> {
-        Request::create(client).arg("hub", hub.id())
-    }
-}
-
-object!(HubPort);
-impl MediaElement for HubPort {}
-impl MediaObject for HubPort {}
-
-/// What all classes that extend `MediaElement` have.
+/// What can be connected: has sources and sinks for audio, video and data.
 pub trait MediaElement: MediaObject {
-    /// The property `encoderBitrate`.
+    /// Bitrate encoders of this element start with, bits a second. Default: 300000.
     fn encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getEncoderBitrate")
     }
@@ -167,7 +110,7 @@ pub trait MediaElement: MediaObject {
             .arg("encoderBitrate", encoder_bitrate)
     }
 
-    /// The property `minEncoderBitrate`.
+    /// Bitrate encoders of this element do not go below, bits a second. Default: 0.
     fn min_encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getMinEncoderBitrate")
     }
@@ -179,7 +122,7 @@ pub trait MediaElement: MediaObject {
             .arg("minEncoderBitrate", min_encoder_bitrate)
     }
 
-    /// The property `maxEncoderBitrate`.
+    /// Bitrate encoders of this element do not go above, bits a second. Default: 2147483647.
     fn max_encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getMaxEncoderBitrate")
     }
@@ -191,52 +134,53 @@ pub trait MediaElement: MediaObject {
             .arg("maxEncoderBitrate", max_encoder_bitrate)
     }
 
-    /// Invokes `getSourceConnections`.
+    /// Connections by which this element receives.
     fn get_source_connections(&self) -> MediaElementGetSourceConnections {
         MediaElementGetSourceConnections(self.handle().invoke("getSourceConnections"))
     }
 
-    /// Invokes `getSinkConnections`.
+    /// Connections by which this element sends.
     fn get_sink_connections(&self) -> MediaElementGetSinkConnections {
         MediaElementGetSinkConnections(self.handle().invoke("getSinkConnections"))
     }
 
-    /// Invokes `connect`.
+    /// Makes the sink receive what this element sends. A sink receives each kind of media from one source: an
+    /// older connection ends. Error 40004 if they are in different pipelines or have no codec in common.
     fn connect(&self, sink: &impl MediaElement) -> MediaElementConnect {
         MediaElementConnect(self.handle().invoke("connect").arg("sink", sink.id()))
     }
 
-    /// Invokes `disconnect`.
+    /// Ends a connection. Nothing happens if there is none.
     fn disconnect(&self, sink: &impl MediaElement) -> MediaElementDisconnect {
         MediaElementDisconnect(self.handle().invoke("disconnect").arg("sink", sink.id()))
     }
 
-    /// Invokes `setAudioFormat`.
+    /// Format that audio is to leave this element in.
     fn set_audio_format(&self, caps: &types::AudioCaps) -> Request<()> {
         self.handle().invoke("setAudioFormat").arg("caps", caps)
     }
 
-    /// Invokes `setVideoFormat`.
+    /// Format that video is to leave this element in.
     fn set_video_format(&self, caps: &types::VideoCaps) -> Request<()> {
         self.handle().invoke("setVideoFormat").arg("caps", caps)
     }
 
-    /// Invokes `dumpGstreamerDot`.
+    /// Writes the element's graph into the server's log.
     fn dump_gstreamer_dot(&self) -> MediaElementDumpGstreamerDot {
         MediaElementDumpGstreamerDot(self.handle().invoke("dumpGstreamerDot"))
     }
 
-    /// Invokes `getGstreamerDot`.
+    /// The element and its neighbours in DOT format (Graphviz).
     fn get_gstreamer_dot(&self) -> MediaElementGetGstreamerDot {
         MediaElementGetGstreamerDot(self.handle().invoke("getGstreamerDot"))
     }
 
-    /// Invokes `getStats`.
+    /// Statistics by id. Latencies are there when `latencyStats` of the pipeline is on.
     fn get_stats(&self) -> MediaElementGetStats {
         MediaElementGetStats(self.handle().invoke("getStats"))
     }
 
-    /// Invokes `isMediaFlowingIn`.
+    /// Whether media enters the element from the graph.
     fn is_media_flowing_in(&self, media_type: types::MediaType) -> MediaElementIsMediaFlowingIn {
         MediaElementIsMediaFlowingIn(
             self.handle()
@@ -245,7 +189,7 @@ pub trait MediaElement: MediaObject {
         )
     }
 
-    /// Invokes `isMediaFlowingOut`.
+    /// Whether media leaves the element into the graph.
     fn is_media_flowing_out(&self, media_type: types::MediaType) -> MediaElementIsMediaFlowingOut {
         MediaElementIsMediaFlowingOut(
             self.handle()
@@ -254,7 +198,8 @@ pub trait MediaElement: MediaObject {
         )
     }
 
-    /// Invokes `isMediaTranscoding`.
+    /// Whether media that leaves the element is decoded and encoded again. Always false: endpoints with no
+    /// codec in common are not connected.
     fn is_media_transcoding(&self, media_type: types::MediaType) -> MediaElementIsMediaTranscoding {
         MediaElementIsMediaTranscoding(
             self.handle()
@@ -295,12 +240,12 @@ pub trait MediaElement: MediaObject {
 pub struct MediaElementGetSourceConnections(Request<Vec<types::ElementConnectionData>>);
 
 impl MediaElementGetSourceConnections {
-    /// Sets `mediaType`.
+    /// Only connections of this kind.
     pub fn media_type(self, media_type: types::MediaType) -> Self {
         Self(self.0.arg("mediaType", media_type))
     }
 
-    /// Sets `description`.
+    /// Only connections of the pad of this name.
     pub fn description(self, description: &str) -> Self {
         Self(self.0.arg("description", description))
     }
@@ -314,12 +259,12 @@ awaitable!(MediaElementGetSourceConnections => Vec<types::ElementConnectionData>
 pub struct MediaElementGetSinkConnections(Request<Vec<types::ElementConnectionData>>);
 
 impl MediaElementGetSinkConnections {
-    /// Sets `mediaType`.
+    /// Only connections of this kind.
     pub fn media_type(self, media_type: types::MediaType) -> Self {
         Self(self.0.arg("mediaType", media_type))
     }
 
-    /// Sets `description`.
+    /// Only connections of the pad of this name.
     pub fn description(self, description: &str) -> Self {
         Self(self.0.arg("description", description))
     }
@@ -333,17 +278,17 @@ awaitable!(MediaElementGetSinkConnections => Vec<types::ElementConnectionData>);
 pub struct MediaElementConnect(Request<()>);
 
 impl MediaElementConnect {
-    /// Sets `mediaType`.
+    /// What to connect. Default: audio, video and data.
     pub fn media_type(self, media_type: types::MediaType) -> Self {
         Self(self.0.arg("mediaType", media_type))
     }
 
-    /// Sets `sourceMediaDescription`.
+    /// Pad of this element. Default: "default".
     pub fn source_media_description(self, source_media_description: &str) -> Self {
         Self(self.0.arg("sourceMediaDescription", source_media_description))
     }
 
-    /// Sets `sinkMediaDescription`.
+    /// Pad of the sink. Default: "default".
     pub fn sink_media_description(self, sink_media_description: &str) -> Self {
         Self(self.0.arg("sinkMediaDescription", sink_media_description))
     }
@@ -357,17 +302,17 @@ awaitable!(MediaElementConnect => ());
 pub struct MediaElementDisconnect(Request<()>);
 
 impl MediaElementDisconnect {
-    /// Sets `mediaType`.
+    /// What to connect. Default: audio, video and data.
     pub fn media_type(self, media_type: types::MediaType) -> Self {
         Self(self.0.arg("mediaType", media_type))
     }
 
-    /// Sets `sourceMediaDescription`.
+    /// Pad of this element. Default: "default".
     pub fn source_media_description(self, source_media_description: &str) -> Self {
         Self(self.0.arg("sourceMediaDescription", source_media_description))
     }
 
-    /// Sets `sinkMediaDescription`.
+    /// Pad of the sink. Default: "default".
     pub fn sink_media_description(self, sink_media_description: &str) -> Self {
         Self(self.0.arg("sinkMediaDescription", sink_media_description))
     }
@@ -381,7 +326,7 @@ awaitable!(MediaElementDisconnect => ());
 pub struct MediaElementDumpGstreamerDot(Request<()>);
 
 impl MediaElementDumpGstreamerDot {
-    /// Sets `details`.
+    /// How much to tell. Default: SHOW_VERBOSE.
     pub fn details(self, details: types::GstreamerDotDetails) -> Self {
         Self(self.0.arg("details", details))
     }
@@ -395,7 +340,7 @@ awaitable!(MediaElementDumpGstreamerDot => ());
 pub struct MediaElementGetGstreamerDot(Request<String>);
 
 impl MediaElementGetGstreamerDot {
-    /// Sets `details`.
+    /// How much to tell. Default: SHOW_VERBOSE.
     pub fn details(self, details: types::GstreamerDotDetails) -> Self {
         Self(self.0.arg("details", details))
     }
@@ -409,7 +354,7 @@ awaitable!(MediaElementGetGstreamerDot => String);
 pub struct MediaElementGetStats(Request<BTreeMap<String, types::Stats>>);
 
 impl MediaElementGetStats {
-    /// Sets `mediaType`.
+    /// Only statistics of this kind of media.
     pub fn media_type(self, media_type: types::MediaType) -> Self {
         Self(self.0.arg("mediaType", media_type))
     }
@@ -423,7 +368,7 @@ awaitable!(MediaElementGetStats => BTreeMap<String, types::Stats>);
 pub struct MediaElementIsMediaFlowingIn(Request<bool>);
 
 impl MediaElementIsMediaFlowingIn {
-    /// Sets `sinkMediaDescription`. Default: `"default"`.
+    /// The pad. Default: `"default"`.
     pub fn sink_media_description(self, sink_media_description: &str) -> Self {
         Self(self.0.arg("sinkMediaDescription", sink_media_description))
     }
@@ -437,7 +382,7 @@ awaitable!(MediaElementIsMediaFlowingIn => bool);
 pub struct MediaElementIsMediaFlowingOut(Request<bool>);
 
 impl MediaElementIsMediaFlowingOut {
-    /// Sets `sourceMediaDescription`. Default: `"default"`.
+    /// The pad. Default: `"default"`.
     pub fn source_media_description(self, source_media_description: &str) -> Self {
         Self(self.0.arg("sourceMediaDescription", source_media_description))
     }
@@ -451,7 +396,7 @@ awaitable!(MediaElementIsMediaFlowingOut => bool);
 pub struct MediaElementIsMediaTranscoding(Request<bool>);
 
 impl MediaElementIsMediaTranscoding {
-    /// Sets `binName`. Default: `"default"`.
+    /// Name of the conversion. Default: `"default"`.
     pub fn bin_name(self, bin_name: &str) -> Self {
         Self(self.0.arg("binName", bin_name))
     }
@@ -459,24 +404,24 @@ impl MediaElementIsMediaTranscoding {
 
 awaitable!(MediaElementIsMediaTranscoding => bool);
 
-/// What all classes that extend `MediaObject` have.
+/// Root of all classes: what every object has.
 pub trait MediaObject: Object {
-    /// The property `mediaPipeline`.
+    /// The pipeline the object belongs to; a pipeline's is itself.
     fn media_pipeline(&self) -> Request<ObjectId> {
         self.handle().invoke("getMediaPipeline")
     }
 
-    /// The property `parent`.
+    /// The object this one was made in; none for pipelines.
     fn parent(&self) -> Request<ObjectId> {
         self.handle().invoke("getParent")
     }
 
-    /// The property `children`.
+    /// The objects made in this one, oldest first.
     fn children(&self) -> Request<Vec<ObjectId>> {
         self.handle().invoke("getChildren")
     }
 
-    /// The property `name`.
+    /// A name for people. Default: the id.
     fn name(&self) -> Request<String> {
         self.handle().invoke("getName")
     }
@@ -486,7 +431,7 @@ pub trait MediaObject: Object {
         self.handle().invoke("setName").arg("name", name)
     }
 
-    /// The property `sendTagsInEvents`.
+    /// Whether the object's events carry its tags. Default: false.
     fn send_tags_in_events(&self) -> Request<bool> {
         self.handle().invoke("getSendTagsInEvents")
     }
@@ -498,27 +443,27 @@ pub trait MediaObject: Object {
             .arg("sendTagsInEvents", send_tags_in_events)
     }
 
-    /// The property `creationTime`.
+    /// When the object was created, seconds since 1970.
     fn creation_time(&self) -> Request<i32> {
         self.handle().invoke("getCreationTime")
     }
 
-    /// Invokes `addTag`.
+    /// Sets a tag.
     fn add_tag(&self, key: &str, value: &str) -> Request<()> {
         self.handle().invoke("addTag").arg("key", key).arg("value", value)
     }
 
-    /// Invokes `removeTag`.
+    /// Removes a tag; nothing happens if it is not there.
     fn remove_tag(&self, key: &str) -> Request<()> {
         self.handle().invoke("removeTag").arg("key", key)
     }
 
-    /// Invokes `getTag`.
+    /// The value of a tag. Error 40110 if there is none of this key.
     fn get_tag(&self, key: &str) -> Request<String> {
         self.handle().invoke("getTag").arg("key", key)
     }
 
-    /// Invokes `getTags`.
+    /// All tags, by key.
     fn get_tags(&self) -> Request<Vec<types::Tag>> {
         self.handle().invoke("getTags")
     }
@@ -529,7 +474,7 @@ pub trait MediaObject: Object {
     }
 }
 
-/// A remote object of class `MediaPipeline`.
+/// Holds elements and connects them. Elements of different pipelines can't be connected.
 #[derive(Debug, Clone)]
 pub struct MediaPipeline(Handle);
 
@@ -539,7 +484,7 @@ impl MediaPipeline {
         Request::create(client)
     }
 
-    /// The property `latencyStats`.
+    /// Whether `getStats` of elements tells latencies. Default: false.
     pub fn latency_stats(&self) -> Request<bool> {
         self.handle().invoke("getLatencyStats")
     }
@@ -551,12 +496,12 @@ impl MediaPipeline {
             .arg("latencyStats", latency_stats)
     }
 
-    /// Invokes `getGstreamerDot`.
+    /// The graph of all elements in DOT format (Graphviz).
     pub fn get_gstreamer_dot(&self) -> MediaPipelineGetGstreamerDot {
         MediaPipelineGetGstreamerDot(self.handle().invoke("getGstreamerDot"))
     }
 
-    /// Invokes `dumpGstreamerDot`.
+    /// Writes the graph into the server's log.
     pub fn dump_gstreamer_dot(&self) -> MediaPipelineDumpGstreamerDot {
         MediaPipelineDumpGstreamerDot(self.handle().invoke("dumpGstreamerDot"))
     }
@@ -571,7 +516,7 @@ impl MediaObject for MediaPipeline {}
 pub struct MediaPipelineGetGstreamerDot(Request<String>);
 
 impl MediaPipelineGetGstreamerDot {
-    /// Sets `details`.
+    /// How much to tell. Default: SHOW_VERBOSE.
     pub fn details(self, details: types::GstreamerDotDetails) -> Self {
         Self(self.0.arg("details", details))
     }
@@ -585,7 +530,7 @@ awaitable!(MediaPipelineGetGstreamerDot => String);
 pub struct MediaPipelineDumpGstreamerDot(Request<()>);
 
 impl MediaPipelineDumpGstreamerDot {
-    /// Sets `details`.
+    /// How much to tell. Default: SHOW_VERBOSE.
     pub fn details(self, details: types::GstreamerDotDetails) -> Self {
         Self(self.0.arg("details", details))
     }
@@ -593,7 +538,7 @@ impl MediaPipelineDumpGstreamerDot {
 
 awaitable!(MediaPipelineDumpGstreamerDot => ());
 
-/// A remote object of class `PassThrough`.
+/// Passes on what it gets. Useful as a fixed point while its surroundings change.
 #[derive(Debug, Clone)]
 pub struct PassThrough(Handle);
 
@@ -608,9 +553,9 @@ object!(PassThrough);
 impl MediaElement for PassThrough {}
 impl MediaObject for PassThrough {}
 
-/// What all classes that extend `SdpEndpoint` have.
+/// An endpoint that negotiates by offer and answer (SDP, RFC 8866 and 3264).
 pub trait SdpEndpoint: SessionEndpoint {
-    /// The property `maxAudioRecvBandwidth`.
+    /// Audio the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS). Default: 0.
     fn max_audio_recv_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxAudioRecvBandwidth")
     }
@@ -622,7 +567,7 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxAudioRecvBandwidth", max_audio_recv_bandwidth)
     }
 
-    /// The property `maxVideoRecvBandwidth`.
+    /// Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS) and by REMB. Default: 0.
     fn max_video_recv_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoRecvBandwidth")
     }
@@ -634,27 +579,30 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxVideoRecvBandwidth", max_video_recv_bandwidth)
     }
 
-    /// Invokes `generateOffer`.
+    /// Makes an offer. On an endpoint whose transport is up, an offer that renegotiates with new ICE
+    /// credentials. Error 40208 while an earlier offer is unanswered or the transport is not up yet.
     fn generate_offer(&self) -> SdpEndpointGenerateOffer {
         SdpEndpointGenerateOffer(self.handle().invoke("generateOffer"))
     }
 
-    /// Invokes `processOffer`.
+    /// Takes an offer and answers it. A second, different offer renegotiates. Error 40201: no SDP; 40205: not
+    /// acceptable; 40208: an offer of this endpoint is unanswered, or it is the offer in force.
     fn process_offer(&self, offer: &str) -> Request<String> {
         self.handle().invoke("processOffer").arg("offer", offer)
     }
 
-    /// Invokes `processAnswer`.
+    /// Takes the answer to the offer made last; answers the local description. Error 40201: no SDP; 40206:
+    /// not acceptable; 40209: no offer was made; 40210: it was answered already.
     fn process_answer(&self, answer: &str) -> Request<String> {
         self.handle().invoke("processAnswer").arg("answer", answer)
     }
 
-    /// Invokes `getLocalSessionDescriptor`.
+    /// The local description. Error 40202 if there is none.
     fn get_local_session_descriptor(&self) -> Request<String> {
         self.handle().invoke("getLocalSessionDescriptor")
     }
 
-    /// Invokes `getRemoteSessionDescriptor`.
+    /// The remote's description. Error 40203 if there is none.
     fn get_remote_session_descriptor(&self) -> Request<String> {
         self.handle().invoke("getRemoteSessionDescriptor")
     }
@@ -666,7 +614,7 @@ pub trait SdpEndpoint: SessionEndpoint {
 pub struct SdpEndpointGenerateOffer(Request<String>);
 
 impl SdpEndpointGenerateOffer {
-    /// Sets `options`.
+    /// What to offer. Default: to receive audio and video.
     pub fn options(self, options: &types::OfferOptions) -> Self {
         Self(self.0.arg("options", options))
     }
@@ -674,47 +622,48 @@ impl SdpEndpointGenerateOffer {
 
 awaitable!(SdpEndpointGenerateOffer => String);
 
-/// A remote object of class `ServerManager`.
+/// The server itself: what it is, what it has, what it uses.
 #[derive(Debug, Clone)]
 pub struct ServerManager(Handle);
 
 impl ServerManager {
-    /// The property `info`.
+    /// Version, modules and capabilities.
     pub fn info(&self) -> Request<types::ServerInfo> {
         self.handle().invoke("getInfo")
     }
 
-    /// The property `pipelines`.
+    /// All pipelines.
     pub fn pipelines(&self) -> Request<Vec<ObjectId>> {
         self.handle().invoke("getPipelines")
     }
 
-    /// The property `sessions`.
+    /// Ids of all sessions.
     pub fn sessions(&self) -> Request<Vec<String>> {
         self.handle().invoke("getSessions")
     }
 
-    /// The property `metadata`.
+    /// Text the operator set for this server.
     pub fn metadata(&self) -> Request<String> {
         self.handle().invoke("getMetadata")
     }
 
-    /// Invokes `getKmd`.
+    /// The description of a module as JSON text. Error 40500 if there is no such module.
     pub fn get_kmd(&self, module_name: &str) -> Request<String> {
         self.handle().invoke("getKmd").arg("moduleName", module_name)
     }
 
-    /// Invokes `getCpuCount`.
+    /// How many CPUs the server may use.
     pub fn get_cpu_count(&self) -> Request<i32> {
         self.handle().invoke("getCpuCount")
     }
 
-    /// Invokes `getUsedCpu`.
+    /// Mean CPU use of the server over an interval, percent of all its CPUs (0 to 100). Answers when the
+    /// interval is over.
     pub fn get_used_cpu(&self, interval: i32) -> Request<f64> {
         self.handle().invoke("getUsedCpu").arg("interval", interval)
     }
 
-    /// Invokes `getUsedMemory`.
+    /// Resident memory of the server, KiB.
     pub fn get_used_memory(&self) -> Request<i64> {
         self.handle().invoke("getUsedMemory")
     }
@@ -733,7 +682,7 @@ impl ServerManager {
 object!(ServerManager);
 impl MediaObject for ServerManager {}
 
-/// What all classes that extend `SessionEndpoint` have.
+/// An endpoint with a session that begins and ends.
 pub trait SessionEndpoint: Endpoint {
     /// Subscribes to [`MediaSessionTerminated`](events::MediaSessionTerminated).
     fn on_media_session_terminated(&self) -> Subscribe<events::MediaSessionTerminated> {
@@ -746,35 +695,9 @@ pub trait SessionEndpoint: Endpoint {
     }
 }
 
-/// What all classes that extend `UriEndpoint` have.
-pub trait UriEndpoint: Endpoint {
-    /// The property `uri`.
-    fn uri(&self) -> Request<String> {
-        self.handle().invoke("getUri")
-    }
-
-    /// The property `state`.
-    fn state(&self) -> Request<types::UriEndpointState> {
-        self.handle().invoke("getState")
-    }
-
-    /// Invokes `pause`.
-    fn pause(&self) -> Request<()> {
-        self.handle().invoke("pause")
-    }
-
-    /// Invokes `stop`.
-    fn stop(&self) -> Request<()> {
-        self.handle().invoke("stop")
-    }
-
-    /// Subscribes to [`UriEndpointStateChanged`](events::UriEndpointStateChanged).
-    fn on_uri_endpoint_state_changed(&self) -> Subscribe<events::UriEndpointStateChanged> {
-        self.handle().on()
-    }
-}
-
-/// A remote object of class `WebRtcEndpoint`.
+/// A WebRTC peer: a browser, or anything else that speaks WebRTC. Negotiate with processOffer, or with
+/// generateOffer and processAnswer; then gatherCandidates, give each IceCandidateFound to the remote, and its
+/// candidates to addIceCandidate. Media is forwarded between endpoints without being decoded.
 #[derive(Debug, Clone)]
 pub struct WebRtcEndpoint(Handle);
 
@@ -784,7 +707,7 @@ impl WebRtcEndpoint {
         WebRtcEndpointCreate(Request::create(client).arg("mediaPipeline", media_pipeline.id()))
     }
 
-    /// The property `networkInterfaces`.
+    /// Names of the network interfaces to use, separated by commas. Empty: all. Read when gathering begins.
     pub fn network_interfaces(&self) -> Request<String> {
         self.handle().invoke("getNetworkInterfaces")
     }
@@ -796,7 +719,7 @@ impl WebRtcEndpoint {
             .arg("networkInterfaces", network_interfaces)
     }
 
-    /// The property `iceTcp`.
+    /// Whether to offer ICE over TCP (RFC 6544).
     pub fn ice_tcp(&self) -> Request<bool> {
         self.handle().invoke("getIceTcp")
     }
@@ -806,7 +729,7 @@ impl WebRtcEndpoint {
         self.handle().invoke("setIceTcp").arg("iceTcp", ice_tcp)
     }
 
-    /// The property `stunServerAddress`.
+    /// IP address of a STUN server (RFC 8489). Empty: none. Read when gathering begins.
     pub fn stun_server_address(&self) -> Request<String> {
         self.handle().invoke("getStunServerAddress")
     }
@@ -818,7 +741,7 @@ impl WebRtcEndpoint {
             .arg("stunServerAddress", stun_server_address)
     }
 
-    /// The property `stunServerPort`.
+    /// Port of the STUN server. Default: 3478.
     pub fn stun_server_port(&self) -> Request<i32> {
         self.handle().invoke("getStunServerPort")
     }
@@ -830,7 +753,8 @@ impl WebRtcEndpoint {
             .arg("stunServerPort", stun_server_port)
     }
 
-    /// The property `turnUrl`.
+    /// TURN server (RFC 8656): user:password@address:port, then optionally ?transport=udp or tcp. Empty:
+    /// none.
     pub fn turn_url(&self) -> Request<String> {
         self.handle().invoke("getTurnUrl")
     }
@@ -840,7 +764,7 @@ impl WebRtcEndpoint {
         self.handle().invoke("setTurnUrl").arg("turnUrl", turn_url)
     }
 
-    /// The property `externalIPv4`.
+    /// IPv4 address announced in place of the host's own (static NAT). Empty: none.
     pub fn external_ipv4(&self) -> Request<String> {
         self.handle().invoke("getExternalIPv4")
     }
@@ -852,7 +776,7 @@ impl WebRtcEndpoint {
             .arg("externalIPv4", external_ipv4)
     }
 
-    /// The property `externalIPv6`.
+    /// IPv6 address announced in place of the host's own. Empty: none.
     pub fn external_ipv6(&self) -> Request<String> {
         self.handle().invoke("getExternalIPv6")
     }
@@ -864,39 +788,40 @@ impl WebRtcEndpoint {
             .arg("externalIPv6", external_ipv6)
     }
 
-    /// The property `ICECandidatePairs`.
+    /// The pair of candidates in use.
     pub fn ice_candidate_pairs(&self) -> Request<Vec<types::IceCandidatePair>> {
         self.handle().invoke("getICECandidatePairs")
     }
 
-    /// The property `IceConnectionState`.
+    /// State of ICE, once it was used.
     pub fn ice_connection_state(&self) -> Request<Vec<types::IceConnection>> {
         self.handle().invoke("getIceConnectionState")
     }
 
-    /// The property `DtlsConnectionState`.
+    /// State of DTLS, once it was used.
     pub fn dtls_connection_state(&self) -> Request<Vec<types::DtlsConnection>> {
         self.handle().invoke("getDtlsConnectionState")
     }
 
-    /// Invokes `gatherCandidates`.
+    /// Begins to gather ICE candidates. Call it after processOffer or generateOffer.
     pub fn gather_candidates(&self) -> Request<()> {
         self.handle().invoke("gatherCandidates")
     }
 
-    /// Invokes `addIceCandidate`.
+    /// Takes a candidate of the remote. An empty one ends its candidates; names under .local (mDNS) need no
+    /// lookup. Error 40401 if its m-line does not exist.
     pub fn add_ice_candidate(&self, candidate: &types::IceCandidate) -> Request<()> {
         self.handle()
             .invoke("addIceCandidate")
             .arg("candidate", candidate)
     }
 
-    /// Invokes `createDataChannel`.
+    /// Opens a data channel (W3C RTCDataChannelInit). Error 40107 if data channels were not asked for.
     pub fn create_data_channel(&self) -> WebRtcEndpointCreateDataChannel {
         WebRtcEndpointCreateDataChannel(self.handle().invoke("createDataChannel"))
     }
 
-    /// Invokes `closeDataChannel`.
+    /// Closes a data channel; nothing happens if there is none of this id.
     pub fn close_data_channel(&self, channel_id: i32) -> Request<()> {
         self.handle()
             .invoke("closeDataChannel")
@@ -953,27 +878,27 @@ impl MediaObject for WebRtcEndpoint {}
 pub struct WebRtcEndpointCreate(Request<WebRtcEndpoint>);
 
 impl WebRtcEndpointCreate {
-    /// Sets `recvonly`. Default: `false`.
+    /// Only to receive from the remote. Default: `false`.
     pub fn recvonly(self, recvonly: bool) -> Self {
         Self(self.0.arg("recvonly", recvonly))
     }
 
-    /// Sets `sendonly`. Default: `false`.
+    /// Only to send to the remote. Default: `false`.
     pub fn sendonly(self, sendonly: bool) -> Self {
         Self(self.0.arg("sendonly", sendonly))
     }
 
-    /// Sets `useDataChannels`. Default: `false`.
+    /// Whether data channels can be negotiated. Default: `false`.
     pub fn use_data_channels(self, use_data_channels: bool) -> Self {
         Self(self.0.arg("useDataChannels", use_data_channels))
     }
 
-    /// Sets `certificateKeyType`. Default: `"RSA"`.
+    /// Kind of key of the DTLS certificate. Default: `"RSA"`.
     pub fn certificate_key_type(self, certificate_key_type: types::CertificateKeyType) -> Self {
         Self(self.0.arg("certificateKeyType", certificate_key_type))
     }
 
-    /// Sets `qosDscp`. Default: `"NO_VALUE"`.
+    /// Differentiated services code point of outgoing packets. Default: `"NO_VALUE"`.
     pub fn qos_dscp(self, qos_dscp: types::DSCPValue) -> Self {
         Self(self.0.arg("qosDscp", qos_dscp))
     }
@@ -987,27 +912,27 @@ awaitable!(WebRtcEndpointCreate => WebRtcEndpoint);
 pub struct WebRtcEndpointCreateDataChannel(Request<()>);
 
 impl WebRtcEndpointCreateDataChannel {
-    /// Sets `label`. Default: `""`.
+    /// Label. Default: `""`.
     pub fn label(self, label: &str) -> Self {
         Self(self.0.arg("label", label))
     }
 
-    /// Sets `ordered`. Default: `true`.
+    /// Whether messages arrive in order. Default: `true`.
     pub fn ordered(self, ordered: bool) -> Self {
         Self(self.0.arg("ordered", ordered))
     }
 
-    /// Sets `maxPacketLifeTime`. Default: `-1`.
+    /// Give up a message after this many milliseconds, 0 to 65535; -1: never. Default: `-1`.
     pub fn max_packet_life_time(self, max_packet_life_time: i32) -> Self {
         Self(self.0.arg("maxPacketLifeTime", max_packet_life_time))
     }
 
-    /// Sets `maxRetransmits`. Default: `-1`.
+    /// Give up a message after this many retransmissions, 0 to 65535; -1: never. Default: `-1`.
     pub fn max_retransmits(self, max_retransmits: i32) -> Self {
         Self(self.0.arg("maxRetransmits", max_retransmits))
     }
 
-    /// Sets `protocol`. Default: `""`.
+    /// Sub-protocol. Default: `""`.
     pub fn protocol(self, protocol: &str) -> Self {
         Self(self.0.arg("protocol", protocol))
     }
@@ -1019,21 +944,21 @@ awaitable!(WebRtcEndpointCreateDataChannel => ());
 pub mod events {
     use super::*;
 
-    /// The event `ConnectionStateChanged`.
+    /// The transport to the remote is up, or no longer is.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ConnectionStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `oldState`.
+        /// State before.
         pub old_state: types::ConnectionState,
-        /// The property `newState`.
+        /// State now.
         pub new_state: types::ConnectionState,
     }
 
@@ -1041,19 +966,19 @@ pub mod events {
         const NAME: &'static str = "ConnectionStateChanged";
     }
 
-    /// The event `DataChannelClosed`.
+    /// A data channel closed.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct DataChannelClosed {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `channelId`.
+        /// SCTP stream id.
         pub channel_id: i32,
     }
 
@@ -1061,19 +986,19 @@ pub mod events {
         const NAME: &'static str = "DataChannelClosed";
     }
 
-    /// The event `DataChannelOpened`.
+    /// A data channel opened.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct DataChannelOpened {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `channelId`.
+        /// SCTP stream id.
         pub channel_id: i32,
     }
 
@@ -1081,25 +1006,25 @@ pub mod events {
         const NAME: &'static str = "DataChannelOpened";
     }
 
-    /// The event `DtlsConnectionStateChange`.
+    /// DTLS moved on.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct DtlsConnectionStateChange {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `streamId`.
+        /// The stream; with BUNDLE there is one.
         pub stream_id: String,
-        /// The property `componentId`.
+        /// The component.
         pub component_id: String,
-        /// The property `connectionId`.
+        /// The connection.
         pub connection_id: String,
-        /// The property `state`.
+        /// The new state.
         pub state: types::DtlsConnectionState,
     }
 
@@ -1107,25 +1032,25 @@ pub mod events {
         const NAME: &'static str = "DtlsConnectionStateChange";
     }
 
-    /// The event `ElementConnected`.
+    /// Two elements were connected; raised by the source.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ElementConnected {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `sink`.
+        /// The sink.
         pub sink: ObjectId,
-        /// The property `mediaType`.
+        /// What was connected.
         pub media_type: types::MediaType,
-        /// The property `sourceMediaDescription`.
+        /// The source's pad.
         pub source_media_description: String,
-        /// The property `sinkMediaDescription`.
+        /// The sink's pad.
         pub sink_media_description: String,
     }
 
@@ -1133,25 +1058,25 @@ pub mod events {
         const NAME: &'static str = "ElementConnected";
     }
 
-    /// The event `ElementDisconnected`.
+    /// Two elements were disconnected; raised by the source.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ElementDisconnected {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `sink`.
+        /// The sink.
         pub sink: ObjectId,
-        /// The property `mediaType`.
+        /// What was disconnected.
         pub media_type: types::MediaType,
-        /// The property `sourceMediaDescription`.
+        /// The source's pad.
         pub source_media_description: String,
-        /// The property `sinkMediaDescription`.
+        /// The sink's pad.
         pub sink_media_description: String,
     }
 
@@ -1159,21 +1084,21 @@ pub mod events {
         const NAME: &'static str = "ElementDisconnected";
     }
 
-    /// The event `Error`.
+    /// Something failed in an object. `errorCode` and `type` are those of the error table, or of the element.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Error {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `description`.
+        /// What failed.
         pub description: String,
-        /// The property `errorCode`.
+        /// Number of the error.
         pub error_code: i32,
-        /// The property `type`.
+        /// Name of the error.
         pub r#type: String,
     }
 
@@ -1181,19 +1106,19 @@ pub mod events {
         const NAME: &'static str = "Error";
     }
 
-    /// The event `IceCandidateFound`.
+    /// A candidate was found; give it to the remote.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceCandidateFound {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `candidate`.
+        /// The candidate. It is told once for each m-line.
         pub candidate: types::IceCandidate,
     }
 
@@ -1201,23 +1126,23 @@ pub mod events {
         const NAME: &'static str = "IceCandidateFound";
     }
 
-    /// The event `IceComponentStateChanged`.
+    /// ICE moved on.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceComponentStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `streamId`.
+        /// The stream; with BUNDLE there is one.
         pub stream_id: i32,
-        /// The property `componentId`.
+        /// The component.
         pub component_id: i32,
-        /// The property `state`.
+        /// The new state.
         pub state: types::IceComponentState,
     }
 
@@ -1225,17 +1150,17 @@ pub mod events {
         const NAME: &'static str = "IceComponentStateChanged";
     }
 
-    /// The event `IceGatheringDone`.
+    /// All candidates were found.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceGatheringDone {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
     }
 
@@ -1243,23 +1168,23 @@ pub mod events {
         const NAME: &'static str = "IceGatheringDone";
     }
 
-    /// The event `MediaFlowInStateChanged`.
+    /// Media began or stopped to enter the element from the graph.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaFlowInStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `state`.
+        /// The new state.
         pub state: types::MediaFlowState,
-        /// The property `padName`.
+        /// The pad.
         pub pad_name: String,
-        /// The property `mediaType`.
+        /// What flows.
         pub media_type: types::MediaType,
     }
 
@@ -1267,23 +1192,23 @@ pub mod events {
         const NAME: &'static str = "MediaFlowInStateChanged";
     }
 
-    /// The event `MediaFlowOutStateChanged`.
+    /// Media began or stopped to leave the element into the graph.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaFlowOutStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `state`.
+        /// The new state.
         pub state: types::MediaFlowState,
-        /// The property `padName`.
+        /// The pad.
         pub pad_name: String,
-        /// The property `mediaType`.
+        /// What flows.
         pub media_type: types::MediaType,
     }
 
@@ -1291,17 +1216,17 @@ pub mod events {
         const NAME: &'static str = "MediaFlowOutStateChanged";
     }
 
-    /// The event `MediaSessionStarted`.
+    /// The session of an endpoint began: a description was negotiated.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaSessionStarted {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
     }
 
@@ -1309,17 +1234,17 @@ pub mod events {
         const NAME: &'static str = "MediaSessionStarted";
     }
 
-    /// The event `MediaSessionTerminated`.
+    /// The session of an endpoint ended.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaSessionTerminated {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
     }
 
@@ -1327,21 +1252,21 @@ pub mod events {
         const NAME: &'static str = "MediaSessionTerminated";
     }
 
-    /// The event `MediaStateChanged`.
+    /// Media of the remote is received, or no longer is.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `oldState`.
+        /// State before.
         pub old_state: types::MediaState,
-        /// The property `newState`.
+        /// State now.
         pub new_state: types::MediaState,
     }
 
@@ -1349,23 +1274,23 @@ pub mod events {
         const NAME: &'static str = "MediaStateChanged";
     }
 
-    /// The event `MediaTranscodingStateChanged`.
+    /// Media that leaves the element is now transcoded, or no longer is.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaTranscodingStateChanged {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `state`.
+        /// The new state.
         pub state: types::MediaTranscodingState,
-        /// The property `binName`.
+        /// Name of the conversion.
         pub bin_name: String,
-        /// The property `mediaType`.
+        /// What is transcoded.
         pub media_type: types::MediaType,
     }
 
@@ -1373,19 +1298,19 @@ pub mod events {
         const NAME: &'static str = "MediaTranscodingStateChanged";
     }
 
-    /// The event `NewCandidatePairSelected`.
+    /// A pair of candidates is used from now on.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct NewCandidatePairSelected {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `type`.
+        /// Name of the event.
         pub r#type: String,
-        /// The property `candidatePair`.
+        /// The pair.
         pub candidate_pair: types::IceCandidatePair,
     }
 
@@ -1393,17 +1318,17 @@ pub mod events {
         const NAME: &'static str = "NewCandidatePairSelected";
     }
 
-    /// The event `ObjectCreated`.
+    /// An object was created.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ObjectCreated {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `object`.
+        /// The new object.
         pub object: ObjectId,
     }
 
@@ -1411,42 +1336,22 @@ pub mod events {
         const NAME: &'static str = "ObjectCreated";
     }
 
-    /// The event `ObjectDestroyed`.
+    /// An object was released or collected.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ObjectDestroyed {
-        /// The property `source`.
+        /// The object that raised the event.
         pub source: ObjectId,
-        /// The property `timestampMillis`.
+        /// When, milliseconds since 1970, as a string.
         pub timestamp_millis: String,
-        /// The property `tags`.
+        /// The object's tags, if `sendTagsInEvents` is set.
         pub tags: Vec<types::Tag>,
-        /// The property `objectId`.
+        /// Id it had.
         pub object_id: String,
     }
 
     impl crate::stubs::Event for ObjectDestroyed {
         const NAME: &'static str = "ObjectDestroyed";
-    }
-
-    /// The event `UriEndpointStateChanged`.
-    #[derive(Debug, Clone, Default, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct UriEndpointStateChanged {
-        /// The property `source`.
-        pub source: ObjectId,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: String,
-        /// The property `tags`.
-        pub tags: Vec<types::Tag>,
-        /// The property `type`.
-        pub r#type: String,
-        /// The property `state`.
-        pub state: types::UriEndpointState,
-    }
-
-    impl crate::stubs::Event for UriEndpointStateChanged {
-        const NAME: &'static str = "UriEndpointStateChanged";
     }
 }
 
@@ -1454,17 +1359,17 @@ pub mod events {
 pub mod types {
     use super::*;
 
-    /// The register type `AudioCaps`.
+    /// Format of audio.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct AudioCaps {
-        /// The property `codec`.
+        /// Codec.
         pub codec: AudioCodec,
-        /// The property `bitrate`.
+        /// Bitrate, bits a second.
         pub bitrate: i32,
     }
 
-    /// The enumeration `AudioCodec`.
+    /// Audio codecs.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum AudioCodec {
@@ -1486,7 +1391,7 @@ pub mod types {
         Unknown,
     }
 
-    /// The enumeration `CertificateKeyType`.
+    /// Kind of key of the DTLS certificate.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum CertificateKeyType {
@@ -1502,19 +1407,7 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `CodecConfiguration`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct CodecConfiguration {
-        /// The property `name`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub name: Option<String>,
-        /// The property `properties`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub properties: Option<BTreeMap<String, String>>,
-    }
-
-    /// The enumeration `ConnectionState`.
+    /// Whether the transport is up.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum ConnectionState {
@@ -1530,7 +1423,7 @@ pub mod types {
         Unknown,
     }
 
-    /// The enumeration `DSCPValue`.
+    /// Differentiated services code point of outgoing packets (RFC 2474, RFC 8837).
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum DSCPValue {
@@ -1669,21 +1562,21 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `DtlsConnection`.
+    /// State of DTLS.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct DtlsConnection {
-        /// The property `streamId`.
+        /// The stream; with BUNDLE there is one.
         pub stream_id: String,
-        /// The property `componentId`.
+        /// The component.
         pub component_id: String,
-        /// The property `connectionId`.
+        /// The connection.
         pub connection_id: String,
-        /// The property `state`.
+        /// Its state.
         pub state: DtlsConnectionState,
     }
 
-    /// The enumeration `DtlsConnectionState`.
+    /// State of the DTLS transport.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum DtlsConnectionState {
@@ -1708,86 +1601,67 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `ElementConnectionData`.
+    /// One connection between two elements.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ElementConnectionData {
-        /// The property `source`.
+        /// Where media comes from.
         pub source: ObjectId,
-        /// The property `sink`.
+        /// Where it goes.
         pub sink: ObjectId,
-        /// The property `type`.
+        /// What is connected.
         pub r#type: MediaType,
-        /// The property `sourceDescription`.
+        /// Name of the source's pad, "default" unless given.
         pub source_description: String,
-        /// The property `sinkDescription`.
+        /// Name of the sink's pad, "default" unless given.
         pub sink_description: String,
     }
 
-    /// The register type `ElementStats`.
+    /// Statistics of an element.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ElementStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `inputLatency`.
+        /// Latency of what comes in, when `latencyStats` of the pipeline is on.
         pub input_latency: Vec<MediaLatencyStat>,
         /// What types that extend this one have besides; see [`downcast`](crate::api::downcast).
         #[serde(flatten)]
         pub extra: serde_json::Map<String, serde_json::Value>,
     }
 
-    /// The register type `EndpointStats`.
+    /// Statistics of an element where media leaves the server.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct EndpointStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `inputLatency`.
+        /// Latency of what comes in, when `latencyStats` of the pipeline is on.
         pub input_latency: Vec<MediaLatencyStat>,
-        /// The property `E2ELatency`.
+        /// Latency from where it entered the server to here.
         #[serde(rename = "E2ELatency")]
         pub e2e_latency: Vec<MediaLatencyStat>,
     }
 
-    /// The enumeration `FilterType`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-    #[non_exhaustive]
-    pub enum FilterType {
-        /// `AUDIO`
-        #[serde(rename = "AUDIO")]
-        Audio,
-        /// `AUTODETECT`
-        #[serde(rename = "AUTODETECT")]
-        Autodetect,
-        /// `VIDEO`
-        #[serde(rename = "VIDEO")]
-        Video,
-        /// A value this client doesn't know, or none.
-        #[default]
-        #[serde(other)]
-        Unknown,
-    }
-
-    /// The register type `Fraction`.
+    /// A fraction, for frame rates.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Fraction {
-        /// The property `numerator`.
+        /// Numerator.
         pub numerator: i32,
-        /// The property `denominator`.
+        /// Denominator.
         pub denominator: i32,
     }
 
-    /// The enumeration `GstreamerDotDetails`.
+    /// How much a graph in DOT format tells.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum GstreamerDotDetails {
@@ -1818,33 +1692,33 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `IceCandidate`.
+    /// An ICE candidate, as browsers' `RTCIceCandidate` has it.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceCandidate {
-        /// The property `candidate`.
+        /// "candidate:..." (RFC 8839); empty: there are no more.
         pub candidate: String,
-        /// The property `sdpMid`.
+        /// Mid of the m-line it belongs to.
         pub sdp_mid: String,
-        /// The property `sdpMLineIndex`.
+        /// Index of the m-line it belongs to.
         pub sdp_m_line_index: i32,
     }
 
-    /// The register type `IceCandidatePair`.
+    /// The pair of candidates in use.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceCandidatePair {
-        /// The property `streamId`.
+        /// The stream; with BUNDLE there is one.
         pub stream_id: String,
-        /// The property `componentId`.
+        /// The component: 1, RTP and RTCP share it.
         pub component_id: i32,
-        /// The property `localCandidate`.
+        /// Our candidate.
         pub local_candidate: String,
-        /// The property `remoteCandidate`.
+        /// The remote's candidate.
         pub remote_candidate: String,
     }
 
-    /// The enumeration `IceComponentState`.
+    /// State of the ICE transport.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum IceComponentState {
@@ -1872,19 +1746,19 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `IceConnection`.
+    /// State of ICE.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct IceConnection {
-        /// The property `streamId`.
+        /// The stream; with BUNDLE there is one.
         pub stream_id: String,
-        /// The property `componentId`.
+        /// The component.
         pub component_id: i32,
-        /// The property `state`.
+        /// Its state.
         pub state: IceComponentState,
     }
 
-    /// The enumeration `MediaFlowState`.
+    /// Whether media flows through a pad.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum MediaFlowState {
@@ -1900,19 +1774,19 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `MediaLatencyStat`.
+    /// Mean latency of a kind of media at one place.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct MediaLatencyStat {
-        /// The property `name`.
+        /// The pad it was measured at, e.g. "sink_video_default".
         pub name: String,
-        /// The property `type`.
+        /// The kind of media.
         pub r#type: MediaType,
-        /// The property `avg`.
+        /// Mean latency, nanoseconds.
         pub avg: f64,
     }
 
-    /// The enumeration `MediaState`.
+    /// Whether media is received.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum MediaState {
@@ -1928,7 +1802,7 @@ pub mod types {
         Unknown,
     }
 
-    /// The enumeration `MediaTranscodingState`.
+    /// Whether media is transcoded.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum MediaTranscodingState {
@@ -1944,7 +1818,7 @@ pub mod types {
         Unknown,
     }
 
-    /// The enumeration `MediaType`.
+    /// What a connection carries.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum MediaType {
@@ -1963,75 +1837,33 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `ModuleInfo`.
+    /// A module of the server.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ModuleInfo {
-        /// The property `version`.
+        /// Version of the module.
         pub version: String,
-        /// The property `name`.
+        /// Name of the module.
         pub name: String,
-        /// The property `generationTime`.
+        /// When the server was built.
         pub generation_time: String,
-        /// The property `factories`.
+        /// Classes of the module that can be created.
         pub factories: Vec<String>,
     }
 
-    /// The register type `OfferOptions`.
+    /// Options of `generateOffer`.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct OfferOptions {
-        /// The property `offerToReceiveAudio`. Default: `true`.
+        /// Whether to offer to receive audio. Default: `true`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub offer_to_receive_audio: Option<bool>,
-        /// The property `offerToReceiveVideo`. Default: `true`.
+        /// Whether to offer to receive video. Default: `true`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub offer_to_receive_video: Option<bool>,
     }
 
-    /// The register type `RTCCertificateStats`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCCertificateStats {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `fingerprint`.
-        pub fingerprint: String,
-        /// The property `fingerprintAlgorithm`.
-        pub fingerprint_algorithm: String,
-        /// The property `base64Certificate`.
-        pub base64_certificate: String,
-        /// The property `issuerCertificateId`.
-        pub issuer_certificate_id: String,
-    }
-
-    /// The register type `RTCCodec`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCCodec {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `payloadType`.
-        pub payload_type: i64,
-        /// The property `codec`.
-        pub codec: String,
-        /// The property `clockRate`.
-        pub clock_rate: i64,
-        /// The property `channels`.
-        pub channels: i64,
-        /// The property `parameters`.
-        pub parameters: String,
-    }
-
-    /// The enumeration `RTCDataChannelState`.
+    /// State of a data channel.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum RTCDataChannelState {
@@ -2053,435 +1885,242 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `RTCDataChannelStats`.
+    /// A data channel.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCDataChannelStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `label`.
+        /// Label.
         pub label: String,
-        /// The property `protocol`.
+        /// Sub-protocol.
         pub protocol: String,
-        /// The property `datachannelid`.
+        /// SCTP stream id.
         pub datachannelid: i64,
-        /// The property `state`.
+        /// How far it is opened or closed.
         pub state: RTCDataChannelState,
-        /// The property `messagesSent`.
+        /// Messages sent.
         pub messages_sent: i64,
-        /// The property `bytesSent`.
+        /// Bytes sent.
         pub bytes_sent: i64,
-        /// The property `messagesReceived`.
+        /// Messages received.
         pub messages_received: i64,
-        /// The property `bytesReceived`.
+        /// Bytes received.
         pub bytes_received: i64,
     }
 
-    /// The register type `RTCIceCandidateAttributes`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCIceCandidateAttributes {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `ipAddress`.
-        pub ip_address: String,
-        /// The property `portNumber`.
-        pub port_number: i64,
-        /// The property `transport`.
-        pub transport: String,
-        /// The property `candidateType`.
-        pub candidate_type: RTCStatsIceCandidateType,
-        /// The property `priority`.
-        pub priority: i64,
-        /// The property `addressSourceUrl`.
-        pub address_source_url: String,
-    }
-
-    /// The register type `RTCIceCandidatePairStats`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCIceCandidatePairStats {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `transportId`.
-        pub transport_id: String,
-        /// The property `localCandidateId`.
-        pub local_candidate_id: String,
-        /// The property `remoteCandidateId`.
-        pub remote_candidate_id: String,
-        /// The property `state`.
-        pub state: RTCStatsIceCandidatePairState,
-        /// The property `priority`.
-        pub priority: i64,
-        /// The property `nominated`.
-        pub nominated: bool,
-        /// The property `writable`.
-        pub writable: bool,
-        /// The property `readable`.
-        pub readable: bool,
-        /// The property `bytesSent`.
-        pub bytes_sent: i64,
-        /// The property `bytesReceived`.
-        pub bytes_received: i64,
-        /// The property `roundTripTime`.
-        pub round_trip_time: f64,
-        /// The property `availableOutgoingBitrate`.
-        pub available_outgoing_bitrate: f64,
-        /// The property `availableIncomingBitrate`.
-        pub available_incoming_bitrate: f64,
-    }
-
-    /// The register type `RTCInboundRTPStreamStats`.
+    /// An RTP stream that is received.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCInboundRTPStreamStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `ssrc`.
+        /// SSRC.
         pub ssrc: String,
-        /// The property `associateStatsId`.
+        /// Not used.
         pub associate_stats_id: String,
-        /// The property `isRemote`.
+        /// False: these are our own counts.
         pub is_remote: bool,
-        /// The property `mediaTrackId`.
+        /// Not used.
         pub media_track_id: String,
-        /// The property `transportId`.
+        /// Not used.
         pub transport_id: String,
-        /// The property `codecId`.
+        /// Codec, e.g. "VP8".
         pub codec_id: String,
-        /// The property `firCount`.
+        /// FIRs.
         pub fir_count: i64,
-        /// The property `pliCount`.
+        /// PLIs.
         pub pli_count: i64,
-        /// The property `nackCount`.
+        /// NACKs.
         pub nack_count: i64,
-        /// The property `sliCount`.
+        /// SLIs, always 0.
         pub sli_count: i64,
-        /// The property `remb`.
+        /// REMB, bits a second.
         pub remb: i64,
-        /// The property `packetsLost`.
+        /// Packets lost.
         pub packets_lost: i64,
-        /// The property `fractionLost`.
+        /// Fraction lost, 0 to 1.
         pub fraction_lost: f64,
-        /// The property `packetsReceived`.
+        /// Packets received.
         pub packets_received: i64,
-        /// The property `bytesReceived`.
+        /// Bytes received.
         pub bytes_received: i64,
-        /// The property `jitter`.
+        /// Interarrival jitter, seconds.
         pub jitter: f64,
     }
 
-    /// The register type `RTCMediaStreamStats`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCMediaStreamStats {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `streamIdentifier`.
-        pub stream_identifier: String,
-        /// The property `trackIds`.
-        pub track_ids: Vec<String>,
-    }
-
-    /// The register type `RTCMediaStreamTrackStats`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCMediaStreamTrackStats {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `trackIdentifier`.
-        pub track_identifier: String,
-        /// The property `remoteSource`.
-        pub remote_source: bool,
-        /// The property `ssrcIds`.
-        pub ssrc_ids: Vec<String>,
-        /// The property `frameWidth`.
-        pub frame_width: i64,
-        /// The property `frameHeight`.
-        pub frame_height: i64,
-        /// The property `framesPerSecond`.
-        pub frames_per_second: f64,
-        /// The property `framesSent`.
-        pub frames_sent: i64,
-        /// The property `framesReceived`.
-        pub frames_received: i64,
-        /// The property `framesDecoded`.
-        pub frames_decoded: i64,
-        /// The property `framesDropped`.
-        pub frames_dropped: i64,
-        /// The property `framesCorrupted`.
-        pub frames_corrupted: i64,
-        /// The property `audioLevel`.
-        pub audio_level: f64,
-        /// The property `echoReturnLoss`.
-        pub echo_return_loss: f64,
-        /// The property `echoReturnLossEnhancement`.
-        pub echo_return_loss_enhancement: f64,
-    }
-
-    /// The register type `RTCOutboundRTPStreamStats`.
+    /// An RTP stream that is sent.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCOutboundRTPStreamStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `ssrc`.
+        /// SSRC.
         pub ssrc: String,
-        /// The property `associateStatsId`.
+        /// Not used.
         pub associate_stats_id: String,
-        /// The property `isRemote`.
+        /// False: these are our own counts.
         pub is_remote: bool,
-        /// The property `mediaTrackId`.
+        /// Not used.
         pub media_track_id: String,
-        /// The property `transportId`.
+        /// Not used.
         pub transport_id: String,
-        /// The property `codecId`.
+        /// Codec, e.g. "VP8".
         pub codec_id: String,
-        /// The property `firCount`.
+        /// FIRs.
         pub fir_count: i64,
-        /// The property `pliCount`.
+        /// PLIs.
         pub pli_count: i64,
-        /// The property `nackCount`.
+        /// NACKs.
         pub nack_count: i64,
-        /// The property `sliCount`.
+        /// SLIs, always 0.
         pub sli_count: i64,
-        /// The property `remb`.
+        /// REMB, bits a second.
         pub remb: i64,
-        /// The property `packetsLost`.
+        /// Packets lost.
         pub packets_lost: i64,
-        /// The property `fractionLost`.
+        /// Fraction lost, 0 to 1.
         pub fraction_lost: f64,
-        /// The property `packetsSent`.
+        /// Packets sent.
         pub packets_sent: i64,
-        /// The property `bytesSent`.
+        /// Bytes sent.
         pub bytes_sent: i64,
-        /// The property `targetBitrate`.
+        /// Bitrate the remote can take, bits a second.
         pub target_bitrate: f64,
-        /// The property `roundTripTime`.
+        /// Round trip time, seconds.
         pub round_trip_time: f64,
     }
 
-    /// The register type `RTCPeerConnectionStats`.
+    /// The peer connection as a whole.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCPeerConnectionStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `dataChannelsOpened`.
+        /// Data channels opened since the start.
         pub data_channels_opened: i64,
-        /// The property `dataChannelsClosed`.
+        /// Data channels closed since the start.
         pub data_channels_closed: i64,
     }
 
-    /// The register type `RTCRTPStreamStats`.
+    /// What both directions of an RTP stream have.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCRTPStreamStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
-        /// The property `ssrc`.
+        /// SSRC.
         pub ssrc: String,
-        /// The property `associateStatsId`.
+        /// Not used.
         pub associate_stats_id: String,
-        /// The property `isRemote`.
+        /// False: these are our own counts.
         pub is_remote: bool,
-        /// The property `mediaTrackId`.
+        /// Not used.
         pub media_track_id: String,
-        /// The property `transportId`.
+        /// Not used.
         pub transport_id: String,
-        /// The property `codecId`.
+        /// Codec, e.g. "VP8".
         pub codec_id: String,
-        /// The property `firCount`.
+        /// FIRs.
         pub fir_count: i64,
-        /// The property `pliCount`.
+        /// PLIs.
         pub pli_count: i64,
-        /// The property `nackCount`.
+        /// NACKs.
         pub nack_count: i64,
-        /// The property `sliCount`.
+        /// SLIs, always 0.
         pub sli_count: i64,
-        /// The property `remb`.
+        /// REMB, bits a second.
         pub remb: i64,
-        /// The property `packetsLost`.
+        /// Packets lost.
         pub packets_lost: i64,
-        /// The property `fractionLost`.
+        /// Fraction lost, 0 to 1.
         pub fraction_lost: f64,
         /// What types that extend this one have besides; see [`downcast`](crate::api::downcast).
         #[serde(flatten)]
         pub extra: serde_json::Map<String, serde_json::Value>,
     }
 
-    /// The register type `RTCStats`.
+    /// What all WebRTC statistics have.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RTCStats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
         /// What types that extend this one have besides; see [`downcast`](crate::api::downcast).
         #[serde(flatten)]
         pub extra: serde_json::Map<String, serde_json::Value>,
     }
 
-    /// The enumeration `RTCStatsIceCandidatePairState`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-    #[non_exhaustive]
-    pub enum RTCStatsIceCandidatePairState {
-        /// `frozen`
-        #[serde(rename = "frozen")]
-        Frozen,
-        /// `waiting`
-        #[serde(rename = "waiting")]
-        Waiting,
-        /// `inprogress`
-        #[serde(rename = "inprogress")]
-        Inprogress,
-        /// `failed`
-        #[serde(rename = "failed")]
-        Failed,
-        /// `succeeded`
-        #[serde(rename = "succeeded")]
-        Succeeded,
-        /// `cancelled`
-        #[serde(rename = "cancelled")]
-        Cancelled,
-        /// A value this client doesn't know, or none.
-        #[default]
-        #[serde(other)]
-        Unknown,
-    }
-
-    /// The enumeration `RTCStatsIceCandidateType`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-    #[non_exhaustive]
-    pub enum RTCStatsIceCandidateType {
-        /// `host`
-        #[serde(rename = "host")]
-        Host,
-        /// `serverreflexive`
-        #[serde(rename = "serverreflexive")]
-        Serverreflexive,
-        /// `peerreflexive`
-        #[serde(rename = "peerreflexive")]
-        Peerreflexive,
-        /// `relayed`
-        #[serde(rename = "relayed")]
-        Relayed,
-        /// A value this client doesn't know, or none.
-        #[default]
-        #[serde(other)]
-        Unknown,
-    }
-
-    /// The register type `RTCTransportStats`.
-    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RTCTransportStats {
-        /// The property `id`.
-        pub id: String,
-        /// The property `type`.
-        pub r#type: StatsType,
-        /// The property `timestampMillis`.
-        pub timestamp_millis: i64,
-        /// The property `bytesSent`.
-        pub bytes_sent: i64,
-        /// The property `bytesReceived`.
-        pub bytes_received: i64,
-        /// The property `rtcpTransportStatsId`.
-        pub rtcp_transport_stats_id: String,
-        /// The property `activeConnection`.
-        pub active_connection: bool,
-        /// The property `selectedCandidatePairId`.
-        pub selected_candidate_pair_id: String,
-        /// The property `localCertificateId`.
-        pub local_certificate_id: String,
-        /// The property `remoteCertificateId`.
-        pub remote_certificate_id: String,
-    }
-
-    /// The register type `RembParams`.
+    /// Kurento's parameters of its receiver-side bandwidth estimation. Kept for clients that set them;
+    /// bandwidth is estimated here by transport-wide congestion control.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct RembParams {
-        /// The property `packetsRecvIntervalTop`. Default: `100`.
+        /// Packets between estimations. Default: `100`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub packets_recv_interval_top: Option<i32>,
-        /// The property `exponentialFactor`. Default: `0.04`.
+        /// Exponential factor. Default: `0.03999999910593033`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub exponential_factor: Option<f64>,
-        /// The property `linealFactorMin`.
+        /// Least linear factor.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub lineal_factor_min: Option<i32>,
-        /// The property `linealFactorGrade`. Default: `30`.
+        /// Grade of the linear factor. Default: `30.0`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub lineal_factor_grade: Option<f64>,
-        /// The property `decrementFactor`. Default: `0.5`.
+        /// Factor on losses. Default: `0.5`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub decrement_factor: Option<f64>,
-        /// The property `thresholdFactor`. Default: `0.8`.
+        /// Factor of the threshold. Default: `0.800000011920929`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub threshold_factor: Option<f64>,
-        /// The property `upLosses`. Default: `12`.
+        /// Losses that count. Default: `12`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub up_losses: Option<i32>,
-        /// The property `rembOnConnect`. Default: `300000`.
+        /// First value sent, bits a second. Default: `300000`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub remb_on_connect: Option<i32>,
     }
 
-    /// The register type `ServerInfo`.
+    /// What the server is.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct ServerInfo {
-        /// The property `version`.
+        /// Version of the server.
         pub version: String,
-        /// The property `modules`.
+        /// Its modules.
         pub modules: Vec<ModuleInfo>,
-        /// The property `type`.
+        /// Kind of server, always KMS.
         pub r#type: ServerType,
-        /// The property `capabilities`.
+        /// What the protocol edge supports: "transactions".
         pub capabilities: Vec<String>,
     }
 
-    /// The enumeration `ServerType`.
+    /// Kind of server.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum ServerType {
@@ -2497,22 +2136,22 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `Stats`.
+    /// What all statistics have.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Stats {
-        /// The property `id`.
+        /// Id of the object measured.
         pub id: String,
-        /// The property `type`.
+        /// Kind of statistics.
         pub r#type: StatsType,
-        /// The property `timestampMillis`.
+        /// When it was measured, milliseconds since 1970.
         pub timestamp_millis: i64,
         /// What types that extend this one have besides; see [`downcast`](crate::api::downcast).
         #[serde(flatten)]
         pub extra: serde_json::Map<String, serde_json::Value>,
     }
 
-    /// The enumeration `StatsType`.
+    /// Kind of a statistics object.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum StatsType {
@@ -2555,62 +2194,43 @@ pub mod types {
         Unknown,
     }
 
-    /// The register type `Tag`.
+    /// A tag: a pair of strings that belongs to an object.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Tag {
-        /// The property `key`.
+        /// Key, unique in the object.
         pub key: String,
-        /// The property `value`.
+        /// Value.
         pub value: String,
     }
 
-    /// The enumeration `UriEndpointState`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-    #[non_exhaustive]
-    pub enum UriEndpointState {
-        /// `STOP`
-        #[serde(rename = "STOP")]
-        Stop,
-        /// `START`
-        #[serde(rename = "START")]
-        Start,
-        /// `PAUSE`
-        #[serde(rename = "PAUSE")]
-        Pause,
-        /// A value this client doesn't know, or none.
-        #[default]
-        #[serde(other)]
-        Unknown,
-    }
-
-    /// The register type `VideoCaps`.
+    /// Format of video.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct VideoCaps {
-        /// The property `codec`.
+        /// Codec.
         pub codec: VideoCodec,
-        /// The property `framerate`.
+        /// Frame rate, frames a second.
         pub framerate: Fraction,
     }
 
-    /// The enumeration `VideoCodec`.
+    /// Video codecs.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
     pub enum VideoCodec {
+        /// `VP8`
+        #[serde(rename = "VP8")]
+        Vp8,
+        /// `VP9`
+        #[serde(rename = "VP9")]
+        Vp9,
+        /// `H264`
+        H264,
         /// `H265`
         H265,
         /// `AV1`
         #[serde(rename = "AV1")]
         Av1,
-        /// `VP9`
-        #[serde(rename = "VP9")]
-        Vp9,
-        /// `VP8`
-        #[serde(rename = "VP8")]
-        Vp8,
-        /// `H264`
-        H264,
         /// `RAW`
         #[serde(rename = "RAW")]
         Raw,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use protocol::{Api, ClassDef, ModuleDef};
+use protocol::{Api, ClassDef, ModuleDef, Type, Wire};
 
 use crate::class::{Class, ClassEntry};
 use crate::object::Object;
@@ -15,6 +15,7 @@ pub struct Registry {
     classes: BTreeMap<&'static str, Arc<ClassEntry>>,
     /// Qualified type ("kurento.PassThrough") to class.
     qualified: BTreeMap<String, Arc<ClassEntry>>,
+    types: Vec<(&'static str, Type)>,
 }
 
 impl Registry {
@@ -33,6 +34,13 @@ impl Registry {
             version: API_VERSION,
             doc,
         });
+        self
+    }
+
+    /// Adds a type to the description of a module: one that is in a map or extended by others, so that no parameter or
+    /// property names it.
+    pub fn describe_type<T: Wire>(&mut self, module: &'static str) -> &mut Self {
+        self.types.push((module, T::ty()));
         self
     }
 
@@ -87,6 +95,7 @@ impl Registry {
             modules: self.modules.clone(),
             classes,
             base_events: crate::events::base_events().to_vec(),
+            types: self.types.clone(),
         }
     }
 }

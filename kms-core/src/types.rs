@@ -239,6 +239,20 @@ record! { "kurento"
         /// Latency of what comes in, when `latencyStats` of the pipeline is on.
         input_latency "inputLatency": Vec<MediaLatencyStat>,
     }
+
+    /// Statistics of an element where media leaves the server.
+    pub struct EndpointStats: "ElementStats" {
+        /// Id of the object measured.
+        id "id": String,
+        /// Kind of statistics.
+        stats_type "type": StatsType,
+        /// When it was measured, milliseconds since 1970.
+        timestamp_millis "timestampMillis": i64,
+        /// Latency of what comes in, when `latencyStats` of the pipeline is on.
+        input_latency "inputLatency": Vec<MediaLatencyStat>,
+        /// Latency from where it entered the server to here.
+        e2e_latency "E2ELatency": Vec<MediaLatencyStat>,
+    }
 }
 
 /// The order in which media types are listed in events of one `connect`.

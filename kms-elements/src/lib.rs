@@ -12,5 +12,6 @@ pub fn register(
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
     registry.class(webrtc::class(engine.clone(), defaults)?);
+    webrtc::describe_types(registry);
     Ok(())
 }

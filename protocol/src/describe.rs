@@ -260,6 +260,8 @@ pub struct Api {
     pub classes: Vec<ClassDef>,
     /// Events of module `core` that others extend and nobody raises as such.
     pub base_events: Vec<EventDef>,
+    /// Types that no parameter or property names, with their module: what maps hold, and what others extend.
+    pub types: Vec<(&'static str, Type)>,
 }
 
 impl Api {
@@ -292,10 +294,21 @@ impl Api {
     pub fn types_of(&self, module: &str) -> Vec<TypeDef> {
         let mut owner: BTreeMap<&'static str, &'static str> = BTreeMap::new();
         let mut all = BTreeMap::new();
+        for (module, ty) in &self.types {
+            ty.collect(&mut all);
+            for name in all.keys() {
+                owner.entry(name).or_insert(module);
+            }
+        }
         for class in &self.classes {
             class.fields().for_each(|f| f.ty.collect(&mut all));
             class.properties.iter().for_each(|p| p.ty.collect(&mut all));
             class.methods.iter().for_each(|m| m.returns.collect(&mut all));
+            class
+                .events
+                .iter()
+                .flat_map(|e| &e.fields)
+                .for_each(|f| f.ty.collect(&mut all));
             for name in all.keys() {
                 owner.entry(name).or_insert(class.module);
             }

@@ -59,11 +59,12 @@ macro_rules! params {
 /// Declares a register type ("complex type") of a module: an object with `__module__` and `__type__`.
 ///
 /// `record! { "kurento" /// doc  pub struct Tag { key "key": String, ... } }`. A type that extends another one repeats
-/// the parent's fields and names the parent: `pub struct ElementStats: "Stats" {..}`.
+/// the parent's fields and names the parent: `pub struct ElementStats: "Stats" {..}`. A field may have a default, as in
+/// [`params`](crate::params); `Option<Type> => default` tells what leaving it out means, and leaves it out in answers too.
 #[macro_export]
 macro_rules! record {
     ($module:literal $($(#[doc = $sdoc:literal])* $vis:vis struct $name:ident $(: $parent:literal)? {
-        $($(#[doc = $doc:literal])* $field:ident $wire:literal : $ty:ty $(= $default:expr)?),* $(,)?
+        $($(#[doc = $doc:literal])* $field:ident $wire:literal : $ty:ty $(= $default:expr)? $(=> $meant:expr)?),* $(,)?
     })*) => {$(
         $(#[doc = $sdoc])*
         #[derive(Debug, Clone)]
@@ -76,7 +77,7 @@ macro_rules! record {
                     module: $module,
                     doc: $crate::__doc!($($sdoc),*),
                     parent: None $(.or(Some($parent)))?,
-                    fields: vec![$($crate::__field!($wire, $ty, [$($doc),*], [$($default)?], [])),*],
+                    fields: vec![$($crate::__field!($wire, $ty, [$($doc),*], [$($default)?], [$($meant)?])),*],
                 }})
             }
             fn decode(

@@ -9,7 +9,7 @@ use crate::error::Code;
 pub fn markdown(api: &Api) -> String {
     let mut out = String::from(
         "# API reference\n\n\
-         Generated from the description of the classes; do not edit. `KMS_BLESS=1 cargo test --test api_reference` writes it anew.\n\n\
+         Generated from the description of the classes; do not edit. `KMS_BLESS=1 cargo test --test api` writes it anew.\n\n\
          Every class is created by `create`, its methods are called by `invoke`, its events are asked for by `subscribe`.\n\
          A property `x` is read by the operation `getX` and, if it can be set, set by `setX` with one parameter `x`.\n",
     );

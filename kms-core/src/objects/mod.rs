@@ -7,6 +7,7 @@ mod pass_through;
 mod server_manager;
 
 use crate::registry::Registry;
+use crate::types::{ElementStats, EndpointStats};
 
 pub use media_pipeline::MediaPipeline;
 pub use pass_through::PassThrough;
@@ -29,4 +30,7 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.class(server_manager::class());
     registry.class(media_pipeline::class());
     registry.class(pass_through::class());
+    registry
+        .describe_type::<ElementStats>("core")
+        .describe_type::<EndpointStats>("core");
 }

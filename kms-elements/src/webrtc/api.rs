@@ -368,6 +368,18 @@ pub struct StreamStats {
     pub target_bitrate: f64,
 }
 
+/// State of a data channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelState {
+    /// It is being opened.
+    #[default]
+    Connecting,
+    /// Messages can be sent.
+    Open,
+    /// It was closed.
+    Closed,
+}
+
 /// One data channel's counters.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataChannelStats {
@@ -377,8 +389,8 @@ pub struct DataChannelStats {
     pub label: String,
     /// Sub-protocol.
     pub protocol: String,
-    /// "connecting", "open", "closing" or "closed".
-    pub state: &'static str,
+    /// How far it is opened or closed.
+    pub state: ChannelState,
     /// Messages sent.
     pub messages_sent: u64,
     /// Bytes sent.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
 use kms_core::objects::{MediaPipeline, names};
-use kms_core::{Class, ElementCore, Object};
+use kms_core::{Class, ElementCore, Object, Registry};
 use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::Defaults;
@@ -17,6 +17,8 @@ use super::engine::{DataChannelError, Engine};
 use super::types::{
     CertificateKeyType, DSCPValue, DataChannelClosed, DataChannelOpened, DtlsConnectionStateChange,
     IceCandidate, IceCandidateFound, IceComponentStateChanged, IceGatheringDone, NewCandidatePairSelected,
+    RTCDataChannelStats, RTCInboundRTPStreamStats, RTCOutboundRTPStreamStats, RTCPeerConnectionStats,
+    RTCRTPStreamStats, RTCStats,
 };
 
 params! {
@@ -133,6 +135,17 @@ pub fn class(engine: Engine, defaults: Defaults) -> Result<Class<WebRtcEndpoint>
         Ok(this)
     });
     Ok(with_events(with_methods(with_settings(class))))
+}
+
+/// Adds to the description what `getStats` answers: its map names only what all statistics have.
+pub fn describe_types(registry: &mut Registry) {
+    registry
+        .describe_type::<RTCStats>("core")
+        .describe_type::<RTCRTPStreamStats>("core")
+        .describe_type::<RTCInboundRTPStreamStats>("core")
+        .describe_type::<RTCOutboundRTPStreamStats>("core")
+        .describe_type::<RTCPeerConnectionStats>("core")
+        .describe_type::<RTCDataChannelStats>("core");
 }
 
 fn illegal(name: &str, error: impl std::fmt::Display) -> Error {

@@ -14,7 +14,7 @@ pub mod types;
 use std::path::PathBuf;
 
 pub use certificate::CertificateError;
-pub use class::class;
+pub use class::{class, describe_types};
 pub use endpoint::WebRtcEndpoint;
 
 /// What new endpoints start with.

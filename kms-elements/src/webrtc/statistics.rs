@@ -5,9 +5,10 @@ use kms_core::object::unix_millis;
 use kms_core::types::{MediaType, StatsType};
 use protocol::Wire;
 
-use super::api::{DataChannelStats, Kind, PeerStats, StreamStats};
+use super::api::{ChannelState, DataChannelStats, Kind, PeerStats, StreamStats};
 use super::types::{
-    RTCDataChannelStats, RTCInboundRTPStreamStats, RTCOutboundRTPStreamStats, RTCPeerConnectionStats,
+    RTCDataChannelState, RTCDataChannelStats, RTCInboundRTPStreamStats, RTCOutboundRTPStreamStats,
+    RTCPeerConnectionStats,
 };
 
 /// The counters by id, of one kind of media or of all.
@@ -114,7 +115,11 @@ fn data_channel(c: &DataChannelStats) -> RTCDataChannelStats {
         label: c.label.clone(),
         protocol: c.protocol.clone(),
         datachannelid: i64::from(c.id),
-        state: c.state.to_owned(),
+        state: match c.state {
+            ChannelState::Connecting => RTCDataChannelState::Connecting,
+            ChannelState::Open => RTCDataChannelState::Open,
+            ChannelState::Closed => RTCDataChannelState::Closed,
+        },
         messages_sent: c.messages_sent as i64,
         bytes_sent: c.bytes_sent as i64,
         messages_received: c.messages_received as i64,

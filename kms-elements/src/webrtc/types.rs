@@ -5,6 +5,18 @@ use protocol::{event, record, remote_enum};
 use kms_core::types::StatsType;
 
 remote_enum! { "kurento"
+    /// State of a data channel.
+    pub enum RTCDataChannelState {
+        /// It is being opened.
+        Connecting = "connecting",
+        /// Messages can be sent.
+        Open = "open",
+        /// It is being closed.
+        Closing = "closing",
+        /// It was closed.
+        Closed = "closed",
+    }
+
     /// State of the ICE transport.
     pub enum IceComponentState {
         /// Nothing happened yet, or the pair in use was lost.
@@ -224,21 +236,67 @@ record! { "kurento"
     /// estimated here by transport-wide congestion control.
     pub struct RembParams {
         /// Packets between estimations.
-        packets_recv_interval_top "packetsRecvIntervalTop": Option<i32>,
+        packets_recv_interval_top "packetsRecvIntervalTop": Option<i32> => 100,
         /// Exponential factor.
-        exponential_factor "exponentialFactor": Option<f32>,
+        exponential_factor "exponentialFactor": Option<f32> => 0.04,
         /// Least linear factor.
         lineal_factor_min "linealFactorMin": Option<i32>,
         /// Grade of the linear factor.
-        lineal_factor_grade "linealFactorGrade": Option<f32>,
+        lineal_factor_grade "linealFactorGrade": Option<f32> => 30.0,
         /// Factor on losses.
-        decrement_factor "decrementFactor": Option<f32>,
+        decrement_factor "decrementFactor": Option<f32> => 0.5,
         /// Factor of the threshold.
-        threshold_factor "thresholdFactor": Option<f32>,
+        threshold_factor "thresholdFactor": Option<f32> => 0.8,
         /// Losses that count.
-        up_losses "upLosses": Option<i32>,
+        up_losses "upLosses": Option<i32> => 12,
         /// First value sent, bits a second.
-        remb_on_connect "rembOnConnect": Option<i32>,
+        remb_on_connect "rembOnConnect": Option<i32> => 300_000,
+    }
+
+    /// What all WebRTC statistics have.
+    pub struct RTCStats: "Stats" {
+        /// Id.
+        id "id": String,
+        /// Kind of statistics.
+        stats_type "type": StatsType,
+        /// When it was measured, milliseconds since 1970.
+        timestamp_millis "timestampMillis": i64,
+    }
+
+    /// What both directions of an RTP stream have.
+    pub struct RTCRTPStreamStats: "RTCStats" {
+        /// Id.
+        id "id": String,
+        /// Kind of statistics.
+        stats_type "type": StatsType,
+        /// When it was measured, milliseconds since 1970.
+        timestamp_millis "timestampMillis": i64,
+        /// SSRC.
+        ssrc "ssrc": String,
+        /// Not used.
+        associate_stats_id "associateStatsId": String,
+        /// False: these are our own counts.
+        is_remote "isRemote": bool,
+        /// Not used.
+        media_track_id "mediaTrackId": String,
+        /// Not used.
+        transport_id "transportId": String,
+        /// Codec, e.g. "VP8".
+        codec_id "codecId": String,
+        /// FIRs.
+        fir_count "firCount": i64,
+        /// PLIs.
+        pli_count "pliCount": i64,
+        /// NACKs.
+        nack_count "nackCount": i64,
+        /// SLIs, always 0.
+        sli_count "sliCount": i64,
+        /// REMB, bits a second.
+        remb "remb": i64,
+        /// Packets lost.
+        packets_lost "packetsLost": i64,
+        /// Fraction lost, 0 to 1.
+        fraction_lost "fractionLost": f64,
     }
 
     /// An RTP stream that is received.
@@ -355,8 +413,8 @@ record! { "kurento"
         protocol "protocol": String,
         /// SCTP stream id.
         datachannelid "datachannelid": i64,
-        /// "connecting", "open", "closing" or "closed".
-        state "state": String,
+        /// How far it is opened or closed.
+        state "state": RTCDataChannelState,
         /// Messages sent.
         messages_sent "messagesSent": i64,
         /// Bytes sent.
