@@ -46,6 +46,8 @@ install_packages() {
     if [ "$1" = --test ]; then
         need chromium command -v chromium
         need coturn command -v turnserver
+        need iproute2 command -v ip
+        need nftables command -v nft
         need nodejs command -v node
         need npm command -v npm
         need python3 python3 --version

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::error::{Error, Result};
+use crate::media::Pacing;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -19,6 +20,7 @@ Options:
   --peers N       peers of loopback (default 100)
   --viewers N     viewers of one-to-many (default 200)
   --seconds S     time that is measured, after 3 s of warm-up (default 10)
+  --bursts        all packets of a frame at once; without, spread as a pacer does
   --janus         also put the same load of media on Janus, and print the ratio
   --json          print JSON instead of tables
   --url ws://...  a kms that runs already, with --pid; without: one is started for each scenario
@@ -54,6 +56,8 @@ pub(crate) struct Args {
     pub(crate) viewers: usize,
     /// Seconds to measure.
     pub(crate) seconds: u64,
+    /// How packets follow each other.
+    pub(crate) pacing: Pacing,
     /// Measure Janus too.
     pub(crate) janus: bool,
     /// Print JSON.
@@ -72,6 +76,7 @@ impl Args {
             peers: 100,
             viewers: 200,
             seconds: 10,
+            pacing: Pacing::Spread,
             janus: false,
             json: false,
             running: None,
@@ -91,6 +96,7 @@ impl Args {
                 "--seconds" => args.seconds = number(&argument, arguments.next())?,
                 "--pid" => pid = Some(number(&argument, arguments.next())?),
                 "--url" => url = Some(arguments.next().ok_or_else(|| missing(&argument))?),
+                "--bursts" => args.pacing = Pacing::Bursts,
                 "--janus" => args.janus = true,
                 "--json" => args.json = true,
                 "-h" | "--help" => return Ok(None),

@@ -14,11 +14,13 @@ use str0m::media::Direction;
 use tokio::sync::oneshot;
 
 use crate::error::{Context, Error, Result};
-use crate::media::{AUDIO_INTERVAL, VIDEO_INTERVAL};
+use crate::media::{AUDIO_INTERVAL, Pacing, VIDEO_INTERVAL};
 use crate::peer::{Buffers, Peer};
 use crate::tally::Tally;
+use crate::timer::Timer;
 
 const WAKER: Token = Token(usize::MAX);
+const TIMER: Token = Token(usize::MAX - 1);
 /// Jobs that wait for the thread; whoever has one more waits until there is room.
 const JOBS: usize = 64;
 /// Timers of str0m closer together than this fire together.
@@ -54,10 +56,13 @@ impl Load {
     pub(crate) fn start(ip: IpAddr) -> Result<Load> {
         let poll = Poll::new().context("creating an epoll instance")?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).context("creating a waker")?);
+        let timer = Timer::new(poll.registry(), TIMER).context("creating a timer")?;
         let (jobs, receiver) = sync_channel(JOBS);
         let worker = Worker {
             ip,
             poll,
+            timer,
+            pacing: Pacing::Spread,
             peers: Vec::new(),
             due: BinaryHeap::new(),
             buffers: Buffers::new(),
@@ -132,8 +137,8 @@ impl Load {
     }
 
     /// Lets all peers that can send begin, spread evenly over the time of a frame.
-    pub(crate) async fn start_media(&self) -> Result<()> {
-        self.run(Worker::start_media).await
+    pub(crate) async fn start_media(&self, pacing: Pacing) -> Result<()> {
+        self.run(move |w| w.start_media(pacing)).await
     }
 
     /// Begins to count.
@@ -166,7 +171,7 @@ impl Drop for Load {
 /// Something to do at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
-    Frame,
+    Video,
     Audio,
     Timer,
 }
@@ -174,6 +179,8 @@ enum Task {
 struct Worker {
     ip: IpAddr,
     poll: Poll,
+    timer: Timer,
+    pacing: Pacing,
     peers: Vec<Peer>,
     due: BinaryHeap<Reverse<(Instant, PeerId, Task)>>,
     buffers: Buffers,
@@ -184,7 +191,7 @@ impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, Some(self.next_wait())) {
+            match self.wait(&mut events) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
             }
@@ -205,11 +212,15 @@ impl Worker {
         }
     }
 
-    fn next_wait(&self) -> Duration {
-        match self.due.peek() {
-            Some(Reverse((at, ..))) => at.saturating_duration_since(Instant::now()).min(LONGEST_WAIT),
-            None => LONGEST_WAIT,
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut longest = LONGEST_WAIT;
+        if let Some(Reverse((at, ..))) = self.due.peek() {
+            match *at <= Instant::now() {
+                true => longest = Duration::ZERO,
+                false => self.timer.set(*at)?,
+            }
         }
+        self.poll.poll(events, Some(longest))
     }
 
     fn read(&mut self, Token(id): Token) {
@@ -245,9 +256,13 @@ impl Worker {
             };
             let now = Instant::now();
             match task {
-                Task::Frame => {
-                    peer.write_frame(&mut self.tally, at, now);
-                    self.due.push(Reverse((at + VIDEO_INTERVAL, id, task)));
+                Task::Video => {
+                    let mut next = at;
+                    while next <= at {
+                        let packet = peer.write_video(&mut self.tally, at, now);
+                        next += self.pacing.until_next(packet);
+                    }
+                    self.due.push(Reverse((next, id, task)));
                 }
                 Task::Audio => {
                     peer.write_audio(&mut self.tally, at, now);
@@ -288,14 +303,15 @@ impl Worker {
         }
     }
 
-    fn start_media(&mut self) {
+    fn start_media(&mut self, pacing: Pacing) {
+        self.pacing = pacing;
         let now = Instant::now();
         let senders: Vec<PeerId> = (0..self.peers.len())
             .filter(|id| self.peers[*id].sends())
             .collect();
         for (place, id) in senders.iter().enumerate() {
             let phase = VIDEO_INTERVAL * place as u32 / senders.len() as u32;
-            self.due.push(Reverse((now + phase, *id, Task::Frame)));
+            self.due.push(Reverse((now + phase, *id, Task::Video)));
             let phase = AUDIO_INTERVAL * place as u32 / senders.len() as u32;
             self.due.push(Reverse((now + phase, *id, Task::Audio)));
         }

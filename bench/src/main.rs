@@ -20,6 +20,7 @@ mod report;
 mod server;
 mod table;
 mod tally;
+mod timer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,8 +64,8 @@ async fn scenarios(args: &Args) -> Result<Report> {
     let all = args.scenario == Scenario::All;
     let mut report = Report::default();
     for (scenario, plan) in [
-        (Scenario::Loopback, Plan::loopback(args.peers)),
-        (Scenario::OneToMany, Plan::one_to_many(args.viewers)),
+        (Scenario::Loopback, Plan::loopback(args.peers, args.pacing)),
+        (Scenario::OneToMany, Plan::one_to_many(args.viewers, args.pacing)),
     ] {
         if all || args.scenario == scenario {
             report.media.push(kms_media(args, plan).await?);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Result};
 use crate::load::Load;
+use crate::media::Pacing;
 use crate::procfs::{self, Usage};
 use crate::server::Server;
 use crate::tally::Tally;
@@ -28,24 +29,28 @@ pub(crate) struct Plan {
     pub(crate) one_to_many: bool,
     /// Peers, or viewers.
     pub(crate) peers: usize,
+    /// How packets follow each other.
+    pub(crate) pacing: Pacing,
 }
 
 impl Plan {
     /// Peers that each get back what they send.
-    pub(crate) fn loopback(peers: usize) -> Plan {
+    pub(crate) fn loopback(peers: usize, pacing: Pacing) -> Plan {
         Plan {
             scenario: "loopback",
             one_to_many: false,
             peers,
+            pacing,
         }
     }
 
     /// One sender and many viewers.
-    pub(crate) fn one_to_many(viewers: usize) -> Plan {
+    pub(crate) fn one_to_many(viewers: usize, pacing: Pacing) -> Plan {
         Plan {
             scenario: "one-to-many",
             one_to_many: true,
             peers: viewers,
+            pacing,
         }
     }
 
@@ -88,7 +93,7 @@ pub(crate) async fn measure(
     load: &Load,
     window: Duration,
 ) -> Result<Measured> {
-    load.start_media().await?;
+    load.start_media(plan.pacing).await?;
     tokio::time::sleep(WARM_UP).await;
     let own = || procfs::usage(std::process::id()).context("reading our own process");
     let machine = || procfs::machine_cpu().context("reading the machine's CPU time");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::kms;
 use crate::load::Load;
+use crate::media::Pacing;
 use crate::server::{Server, host_address};
 
 /// Endpoints that are only created.
@@ -59,7 +60,7 @@ pub(crate) async fn negotiated(server: &Server) -> Result<[Footprint; 2]> {
     let before = at_rest(server).await?;
     kms::loopback(&client, &load, NEGOTIATED).await?;
     let connected = at_rest(server).await?;
-    load.start_media().await?;
+    load.start_media(Pacing::Spread).await?;
     tokio::time::sleep(FLOWING).await;
     let flowing = server.usage()?.rss;
     let _ = client.close_session().await;

@@ -66,6 +66,9 @@ pub(crate) struct Peer {
     video: Option<Track>,
     audio: Option<Track>,
     picture: u16,
+    /// Number of the next packet in its frame.
+    next_packet: usize,
+    in_keyframe: bool,
     wants_keyframe: bool,
     connected: bool,
     failure: Option<String>,
@@ -95,6 +98,8 @@ impl Peer {
             video: None,
             audio: None,
             picture: 0,
+            next_packet: 0,
+            in_keyframe: false,
             wants_keyframe: true,
             connected: false,
             failure: None,
@@ -272,31 +277,37 @@ impl Peer {
         self.failure.get_or_insert(reason);
     }
 
-    /// Writes the packets of a frame; they leave when time passes.
-    pub(crate) fn write_frame(&mut self, tally: &mut Tally, due: Instant, now: Instant) {
+    /// Writes the next packet of video; it leaves when time passes. Answers its number in its frame.
+    pub(crate) fn write_video(&mut self, tally: &mut Tally, due: Instant, now: Instant) -> usize {
+        let packet = self.next_packet;
+        self.next_packet = (packet + 1) % PACKETS_PER_FRAME;
         let Some((track, pt)) = self.video.as_mut().and_then(|t| t.pt.map(|pt| (t, pt))) else {
-            return;
+            return packet;
         };
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx_by_mid(track.mid, None) else {
-            return;
+            return packet;
         };
-        let keyframe = std::mem::take(&mut self.wants_keyframe);
-        let mut payload = [0; VIDEO_BYTES];
-        for packet in 0..PACKETS_PER_FRAME {
-            let place = Vp8Place {
-                picture: self.picture,
-                packet,
-                keyframe,
-            };
-            media::write_vp8(&mut payload, place, tally.nanos(now));
-            let write = RtpWrite::new(pt, track.sequence.into(), track.time, now, &payload[..]);
-            stream.write_rtp(write.marker(packet + 1 == PACKETS_PER_FRAME).nackable(true));
-            track.sequence += 1;
-            tally.count_sent(due, now);
+        if packet == 0 {
+            self.in_keyframe = std::mem::take(&mut self.wants_keyframe);
         }
-        self.picture = self.picture.wrapping_add(1);
-        track.time = track.time.wrapping_add(VIDEO_TICKS);
+        let place = Vp8Place {
+            picture: self.picture,
+            packet,
+            keyframe: self.in_keyframe,
+        };
+        let mut payload = [0; VIDEO_BYTES];
+        media::write_vp8(&mut payload, place, tally.nanos(now));
+        let last = packet + 1 == PACKETS_PER_FRAME;
+        let write = RtpWrite::new(pt, track.sequence.into(), track.time, now, &payload[..]);
+        stream.write_rtp(write.marker(last).nackable(true));
+        tally.count_sent(due, now);
+        track.sequence += 1;
+        if last {
+            self.picture = self.picture.wrapping_add(1);
+            track.time = track.time.wrapping_add(VIDEO_TICKS);
+        }
+        packet
     }
 
     /// Writes a packet of audio; it leaves when time passes.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use str0m::Rtc;
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
 
-use crate::webrtc::api::{DataChannelOptions, DataChannelStats};
+use crate::webrtc::api::{ChannelState, DataChannelOptions, DataChannelStats};
 
 /// Data channels a peer can have, from both sides together.
 const MOST_CHANNELS: usize = 256;
@@ -76,7 +76,7 @@ impl Channels {
         let stats = DataChannelStats {
             label: label.clone(),
             protocol: protocol.clone(),
-            ..new_stats()
+            ..DataChannelStats::default()
         };
         let config = ChannelConfig {
             label,
@@ -122,14 +122,14 @@ impl Channels {
             .unwrap_or_default();
         let channel = self.open.entry(id).or_insert_with(|| Channel {
             stream: None,
-            stats: new_stats(),
+            stats: DataChannelStats::default(),
         });
         channel.stream = Some(stream);
         channel.stats = DataChannelStats {
             id: stream,
             label,
             protocol,
-            state: "open",
+            state: ChannelState::Open,
             ..channel.stats.clone()
         };
         self.opened_count += 1;
@@ -144,7 +144,7 @@ impl Channels {
             self.closed.remove(0);
         }
         self.closed.push(DataChannelStats {
-            state: "closed",
+            state: ChannelState::Closed,
             ..channel.stats
         });
         channel.stream
@@ -164,7 +164,7 @@ impl Channels {
 
     /// Sends a message on the channel of its label, else on the first that is open, else on a new one.
     pub(super) fn send(&mut self, rtc: &mut Rtc, message: &Message, negotiated: bool) {
-        let is_open = |(_, c): &(&ChannelId, &Channel)| c.stats.state == "open";
+        let is_open = |(_, c): &(&ChannelId, &Channel)| c.stats.state == ChannelState::Open;
         let by_label = self.open.iter().find(|(_, c)| c.stats.label == message.label);
         let first_open = || self.open.iter().filter(is_open).min_by_key(|(_, c)| c.stream);
         let Some(id) = by_label.or_else(first_open).map(|(id, _)| *id) else {
@@ -203,12 +203,5 @@ impl Channels {
             self.opened_count,
             self.closed_count,
         )
-    }
-}
-
-fn new_stats() -> DataChannelStats {
-    DataChannelStats {
-        state: "connecting",
-        ..Default::default()
     }
 }
