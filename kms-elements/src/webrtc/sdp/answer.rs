@@ -1,5 +1,7 @@
 //! Answers of remotes to offers of ours.
 
+use std::collections::HashSet;
+
 use super::leg::make_leg;
 use super::mids::Mids;
 use super::text::{Sdp, Section};
@@ -19,7 +21,10 @@ impl RemoteAnswer {
     pub fn parse(text: &str, offered: &str) -> Result<RemoteAnswer, SdpError> {
         let answer = Sdp::parse(text)?;
         let offer = Sdp::parse(offered)?;
-        let rejected = |s: &Section| s.is_rejected() || has_no_codec(s);
+        let mut claimed = HashSet::new();
+        let mut rejected = |s: &Section| {
+            s.is_rejected() || (s.kind != "application" && codecs::claim(s, &mut claimed).is_empty())
+        };
         let (idle, live): (Vec<usize>, Vec<usize>) =
             (0..answer.sections.len()).partition(|i| rejected(&answer.sections[*i]));
         if answer.sections.is_empty() {
@@ -42,10 +47,6 @@ impl RemoteAnswer {
             candidates: leg.candidates,
         })
     }
-}
-
-fn has_no_codec(section: &Section) -> bool {
-    section.kind != "application" && codecs::payload_types(section).is_empty()
 }
 
 /// An answer has the m-lines of its offer, in order (RFC 3264, section 6).

@@ -25,6 +25,13 @@ pub(super) fn payload_types(section: &Section) -> Vec<u8> {
         .collect()
 }
 
+/// The payload types of the m-line that no other m-line on the same transport has claimed: one that stood for two codecs
+/// could not be told apart (RFC 9143, section 9.1), and str0m gives up on it. Those returned are claimed.
+pub(super) fn claim(section: &Section, claimed: &mut HashSet<u8>) -> Vec<u8> {
+    let types = payload_types(section).into_iter();
+    types.filter(|pt| claimed.insert(*pt)).collect()
+}
+
 /// The codec lines of these payload types, in a form that str0m can read.
 pub(super) fn lines(section: &Section, types: &[u8]) -> Vec<String> {
     let maps = types
@@ -32,21 +39,42 @@ pub(super) fn lines(section: &Section, types: &[u8]) -> Vec<String> {
         .filter_map(|pt| Some(format!("a=rtpmap:{pt} {}", rtpmap(section, *pt)?)));
     let mut lines: Vec<String> = maps.collect();
     for pt in types {
-        lines.extend(formats(section, *pt));
+        if is_retransmission(section, *pt) {
+            lines.extend(retransmitted(section, *pt, types).map(|of| format!("a=fmtp:{pt} apt={of}")));
+        } else {
+            lines.extend(
+                formats(section, *pt)
+                    .take(MOST_FMTP)
+                    .map(|p| format!("a=fmtp:{pt} {p}")),
+            );
+        }
         lines.extend(feedback(section, *pt));
     }
     lines
 }
 
-fn formats(section: &Section, pt: u8) -> impl Iterator<Item = String> {
+/// The parameters of a payload type.
+fn formats(section: &Section, pt: u8) -> impl Iterator<Item = &str> {
     let lines = section.lines.iter().filter_map(|l| l.strip_prefix("a=fmtp:"));
     let of_type = lines
         .filter_map(split)
         .filter(move |(of, _)| payload_type(of) == Some(pt));
     // After a last semicolon str0m looks for one more parameter, and takes the next line for it.
     let parameters = of_type.map(|(_, p)| p.trim_end_matches([';', ' ', '\t']));
-    let some = parameters.filter(|p| !p.is_empty()).take(MOST_FMTP);
-    some.map(move |p| format!("a=fmtp:{pt} {p}"))
+    parameters.filter(|p| !p.is_empty())
+}
+
+fn is_retransmission(section: &Section, pt: u8) -> bool {
+    rtpmap(section, pt).is_some_and(|codec| codec.to_ascii_lowercase().starts_with("rtx/"))
+}
+
+/// The payload type that this one retransmits (RFC 4588, section 8.1): one only, and not itself.
+fn retransmitted(section: &Section, pt: u8, types: &[u8]) -> Option<u8> {
+    let parameters = formats(section, pt).flat_map(|p| p.split(';'));
+    let apt = parameters
+        .filter_map(|p| payload_type(p.trim().strip_prefix("apt=")?))
+        .next()?;
+    (types.contains(&apt) && !is_retransmission(section, apt)).then_some(apt)
 }
 
 fn feedback(section: &Section, pt: u8) -> impl Iterator<Item = String> {

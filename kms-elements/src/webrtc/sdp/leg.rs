@@ -22,7 +22,7 @@ pub struct Leg {
     pub candidates: Vec<String>,
 }
 
-/// Makes a description of the m-lines in `live`. Those in `idle` hold their places: str0m knows m-lines by their
+/// Makes a description of the m-lines in `live`, which all have a codec to claim or need none. Those in `idle` hold their places: str0m knows m-lines by their
 /// position, and one that is rejected now may come to life, or die, with a later offer.
 pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -> Result<Leg, SdpError> {
     let mut all = [live, idle].concat();
@@ -39,11 +39,13 @@ pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -
         out.push_str("a=ice-lite\r\n");
     }
     let mut candidates = candidates(&sdp.session);
+    let mut claimed = HashSet::new();
     for index in &all {
         let section = &sdp.sections[*index];
         if live.contains(index) {
             candidates.extend(self::candidates(&section.lines));
-            rebuild(sdp, live, *index, mids)?.write(&mut out);
+            let types = codecs::claim(section, &mut claimed);
+            rebuild(sdp, live, *index, mids, &types)?.write(&mut out);
         } else {
             idle_section(section, mids.inner(*index)).write(&mut out);
         }
@@ -83,7 +85,7 @@ fn idle_section(section: &Section, mid: &str) -> Section {
 }
 
 /// An m-section of what str0m needs, with what it lacks taken from the session or the first m-line of its group.
-fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids) -> Result<Section, SdpError> {
+fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids, types: &[u8]) -> Result<Section, SdpError> {
     let (section, mid) = (&sdp.sections[index], mids.inner(index));
     let mut lines = vec!["c=IN IP4 0.0.0.0".to_owned(), format!("a=mid:{mid}")];
     lines.extend(transport(sdp, group, section, mids.told(index))?);
@@ -100,11 +102,10 @@ fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids) -> Result<Sect
             lines,
         });
     }
-    let types = codecs::payload_types(section);
     lines.extend(streams::extensions(section, mids.in_packets(index)));
     lines.extend(streams::ssrcs(section));
     lines.extend(streams::layers(section));
-    lines.extend(codecs::lines(section, &types));
+    lines.extend(codecs::lines(section, types));
     lines.push("a=rtcp-mux".into());
     lines.push(format!("a={}", direction(sdp, section)));
     Ok(Section {

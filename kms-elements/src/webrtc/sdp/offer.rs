@@ -1,5 +1,7 @@
 //! Offers of remotes, and the answers they get.
 
+use std::collections::HashSet;
+
 use super::leg::make_leg;
 use super::mids::Mids;
 use super::text::{Sdp, Section};
@@ -123,6 +125,7 @@ impl RemoteOffer {
 struct Group {
     bundled: bool,
     lines: Vec<usize>,
+    claimed: HashSet<u8>,
 }
 
 /// Mids of the first BUNDLE group. Further groups would be further transports.
@@ -138,25 +141,31 @@ fn group(sdp: &Sdp, mids: &Mids, bundle: &[String], data: bool) -> Vec<Group> {
     let mut taken: Vec<&str> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for (index, section) in sdp.sections.iter().enumerate() {
+        let media = matches!(section.kind.as_str(), "audio" | "video");
         let wanted = match section.kind.as_str() {
-            "audio" | "video" => {
-                section.proto.contains("RTP/SAVP") && !codecs::payload_types(section).is_empty()
-            }
             "application" => data && section.proto.contains("SCTP"),
-            _ => false,
+            _ => media && section.proto.contains("RTP/SAVP"),
         };
         if !wanted || section.is_rejected() || taken.contains(&section.kind.as_str()) {
             continue;
         }
-        taken.push(&section.kind);
         let bundled = bundle.iter().any(|m| m == mids.told(index));
-        match groups.iter_mut().find(|g| g.bundled && bundled) {
-            Some(group) => group.lines.push(index),
-            None => groups.push(Group {
-                bundled,
-                lines: vec![index],
-            }),
+        let group = groups.iter().position(|g| g.bundled && bundled);
+        let mut claimed = group.map(|g| groups[g].claimed.clone()).unwrap_or_default();
+        if media && codecs::claim(section, &mut claimed).is_empty() {
+            continue;
         }
+        taken.push(&section.kind);
+        let group = group.unwrap_or_else(|| {
+            groups.push(Group {
+                bundled,
+                lines: Vec::new(),
+                claimed: HashSet::new(),
+            });
+            groups.len() - 1
+        });
+        groups[group].lines.push(index);
+        groups[group].claimed = claimed;
     }
     groups
 }
