@@ -21,7 +21,7 @@ pub enum RemoteCandidate {
     Address(Candidate),
     /// A name under `.local` (mDNS) or another host name. It is not looked up: the remote's own checks reveal its address.
     Name,
-    /// A candidate of a component or transport that is not used (RTCP apart from RTP, TCP of the wrong type).
+    /// A candidate that is not used: RTCP apart from RTP, TCP, or an address that is no single host's.
     Unused,
     /// The remote has no more candidates.
     End,
@@ -83,15 +83,18 @@ pub fn parse_candidate(text: &str) -> Result<RemoteCandidate, CandidateError> {
             .ok_or(CandidateError("the address is none".into()));
     };
     // With rtcp-mux there is one component. A remote's TCP candidates are active or not for a server to connect to.
-    if component != 1 || port == 0 || transport == "tcp" {
+    if component != 1 || port == 0 || transport == "tcp" || !is_of_a_host(ip) {
         return Ok(RemoteCandidate::Unused);
     }
     let related = related_address(rest).unwrap_or_else(|| SocketAddr::new(ip, port));
     let foundation: String = foundation
         .chars()
-        .filter(char::is_ascii_alphanumeric)
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/'))
         .take(32)
         .collect();
+    if foundation.is_empty() {
+        return Err(CandidateError("the foundation has no valid character".into()));
+    }
     let related = if *kind == "host" {
         String::new()
     } else {
@@ -101,6 +104,12 @@ pub fn parse_candidate(text: &str) -> Result<RemoteCandidate, CandidateError> {
     Candidate::from_sdp_string(&line)
         .map(RemoteCandidate::Address)
         .map_err(|e| CandidateError(e.to_string()))
+}
+
+/// Connectivity checks go to one host: not to none, and not to many.
+fn is_of_a_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
 fn related_address(rest: &[&str]) -> Option<SocketAddr> {
@@ -213,6 +222,21 @@ mod tests {
         ));
         let tcp = "candidate:1 1 tcp 1518280447 10.0.0.2 9 typ host tcptype active";
         assert!(matches!(parse_candidate(tcp), Ok(RemoteCandidate::Unused)));
+        assert_eq!(
+            address("candidate:+/ 1 udp 1 10.0.0.2 5000 typ host"),
+            "10.0.0.2:5000"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_no_single_hosts_is_not_used() {
+        for ip in ["0.0.0.0", "::", "224.0.0.251", "ff02::fb", "255.255.255.255"] {
+            let text = format!("candidate:1 1 udp 1 {ip} 5000 typ host");
+            assert!(
+                matches!(parse_candidate(&text), Ok(RemoteCandidate::Unused)),
+                "{ip}"
+            );
+        }
     }
 
     #[test]
@@ -226,6 +250,7 @@ mod tests {
             "candidate:1 1 udp 1 1.2.3.4 70000 typ host",
             "candidate:1 1 udp 1 1.2.3.4 5 typ moon",
             "candidate:1 1 udp 1 a\"b 5 typ host",
+            "candidate:\u{e9} 1 udp 1 1.2.3.4 5 typ host",
         ] {
             assert!(parse_candidate(text).is_err(), "{text}");
         }

@@ -22,8 +22,9 @@ pub struct Leg {
     pub candidates: Vec<String>,
 }
 
-/// Makes a description of the m-lines in `live`, which all have a codec to claim or need none. Those in `idle` hold their places: str0m knows m-lines by their
-/// position, and one that is rejected now may come to life, or die, with a later offer.
+/// Makes a description of the m-lines in `live`, which all have a codec to claim or need none. Those in `idle` hold
+/// their places: str0m knows m-lines by their position, and one that is rejected now may come to life, or die, with a
+/// later offer.
 pub(super) fn make_leg(sdp: &Sdp, live: &[usize], idle: &[usize], mids: &Mids) -> Result<Leg, SdpError> {
     let mut all = [live, idle].concat();
     all.sort_unstable();

@@ -97,26 +97,21 @@ fn payload_types_that_stand_for_two_things_are_no_danger() {
         let lines = lines.replace(',', "\r\n");
         format!("{head}m=video 9 RTP/SAVPF {lines}\r\na=rtcp:9{tail}")
     };
-    let vp8 = "a=rtpmap:96 VP8/90000";
     for lines in [
-        format!("96,{vp8}"),
-        format!("0,a=rtpmap:0 VP8/90000"),
-        format!("97 98,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP8/90000"),
-        format!("97 98,a=rtpmap:97 VP8/90000,a=rtpmap:98 rtx/90000,a=fmtp:98 apt=98"),
-        format!("97 96,a=rtpmap:97 VP8/90000,a=rtpmap:96 rtx/90000,a=fmtp:96 apt=97"),
-        "97 98 99,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP9/90000,a=rtpmap:99 rtx/90000,\
-         a=fmtp:99 apt=97,a=fmtp:99 apt=98"
-            .replace(",         ", ","),
-        "97 98 99,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP9/90000,a=rtpmap:99 rtx/90000,\
-         a=fmtp:99 apt=97;apt=98"
-            .replace(",         ", ","),
-        "97 99,a=rtpmap:97 VP8/90000,a=rtpmap:99 rtx/90000,a=fmtp:97 apt=99,a=fmtp:99 apt=97".into(),
-        "97,a=rtpmap:97 H264/90000".into(),
-        "97,a=rtpmap:97 H264/90000,a=fmtp:97 packetization-mode=1".into(),
-        "97 98,a=rtpmap:97 VP9/90000,a=rtpmap:98 AV1/90000,a=fmtp:97 profile-id=1".into(),
-        "97,a=rtpmap:97 opus/48000/2".into(),
+        "96,a=rtpmap:96 VP8/90000",
+        "0,a=rtpmap:0 VP8/90000",
+        "97 98,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP8/90000",
+        "97 98,a=rtpmap:97 VP8/90000,a=rtpmap:98 rtx/90000,a=fmtp:98 apt=98",
+        "97 96,a=rtpmap:97 VP8/90000,a=rtpmap:96 rtx/90000,a=fmtp:96 apt=97",
+        "97 98 99,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP9/90000,a=rtpmap:99 rtx/90000,a=fmtp:99 apt=97,a=fmtp:99 apt=98",
+        "97 98 99,a=rtpmap:97 VP8/90000,a=rtpmap:98 VP9/90000,a=rtpmap:99 rtx/90000,a=fmtp:99 apt=97;apt=98",
+        "97 99,a=rtpmap:97 VP8/90000,a=rtpmap:99 rtx/90000,a=fmtp:97 apt=99,a=fmtp:99 apt=97",
+        "97,a=rtpmap:97 H264/90000",
+        "97,a=rtpmap:97 H264/90000,a=fmtp:97 packetization-mode=1",
+        "97 98,a=rtpmap:97 VP9/90000,a=rtpmap:98 AV1/90000,a=fmtp:97 profile-id=1",
+        "97,a=rtpmap:97 opus/48000/2",
     ] {
-        let answered = answer(&video(&lines));
+        let answered = answer(&video(lines));
         assert_eq!(summary(&answered)[0], "audio sendrecv", "{lines}");
     }
 }
