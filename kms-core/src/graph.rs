@@ -33,14 +33,6 @@ impl Pad {
             name: name.to_owned(),
         }
     }
-
-    fn of(&self, node: Node) -> Pad {
-        Pad {
-            media: self.media,
-            node,
-            name: self.name.clone(),
-        }
-    }
 }
 
 /// What follows from a change of the graph.
@@ -142,7 +134,7 @@ impl Graph {
             source,
             sink: sink.clone(),
         });
-        self.refresh(&sink, &mut BTreeSet::new(), &mut changes);
+        self.refresh(vec![sink], &mut changes);
         changes
     }
 
@@ -156,7 +148,7 @@ impl Graph {
             source: source.clone(),
             sink: sink.clone(),
         }];
-        self.refresh(sink, &mut BTreeSet::new(), &mut changes);
+        self.refresh(vec![sink.clone()], &mut changes);
         changes
     }
 
@@ -177,11 +169,8 @@ impl Graph {
         };
         let mut changes = Vec::new();
         if changed {
-            self.refresh_out(
-                &Pad::new(node, media, DEFAULT_PAD),
-                &mut BTreeSet::new(),
-                &mut changes,
-            );
+            let behind = self.refresh_out(&Pad::new(node, media, DEFAULT_PAD), &mut changes);
+            self.refresh(behind, &mut changes);
         }
         changes
     }
@@ -265,29 +254,35 @@ impl Graph {
         }
     }
 
-    /// Works out anew what enters a sink pad, and everything behind it. `seen` ends the walk in circles.
-    fn refresh(&mut self, sink: &Pad, seen: &mut BTreeSet<Pad>, changes: &mut Vec<Change>) {
-        if !seen.insert(sink.clone()) {
-            return;
-        }
-        if !self.passes(sink.node) && sink.name == DEFAULT_PAD {
-            self.refresh_route(sink, changes);
-        }
-        let enters = self.by_sink.get(sink).is_some_and(|source| self.leaves(source));
-        let changed = if enters {
-            self.flowing_in.insert(sink.clone())
-        } else {
-            self.flowing_in.remove(sink)
-        };
-        if changed {
-            changes.push(Change::FlowIn(sink.clone(), enters));
-        }
-        if self.passes(sink.node) {
-            self.refresh_out(&sink.of(sink.node), seen, changes);
+    /// Works out anew what enters sink pads, the last of the list first, and everything behind them. It does not call
+    /// itself, for clients decide how long a row of elements is, and the stack is not theirs.
+    fn refresh(&mut self, mut waiting: Vec<Pad>, changes: &mut Vec<Change>) {
+        // Ends the walk in circles.
+        let mut seen = BTreeSet::new();
+        while let Some(sink) = waiting.pop() {
+            if !seen.insert(sink.clone()) {
+                continue;
+            }
+            if !self.passes(sink.node) && sink.name == DEFAULT_PAD {
+                self.refresh_route(&sink, changes);
+            }
+            let enters = self.by_sink.get(&sink).is_some_and(|source| self.leaves(source));
+            let changed = if enters {
+                self.flowing_in.insert(sink.clone())
+            } else {
+                self.flowing_in.remove(&sink)
+            };
+            if changed {
+                changes.push(Change::FlowIn(sink.clone(), enters));
+            }
+            if self.passes(sink.node) {
+                waiting.extend(self.refresh_out(&sink, changes));
+            }
         }
     }
 
-    fn refresh_out(&mut self, source: &Pad, seen: &mut BTreeSet<Pad>, changes: &mut Vec<Change>) {
+    /// Works out anew whether media leaves a source pad. Answers with the sink pads behind it, the first one last.
+    fn refresh_out(&mut self, source: &Pad, changes: &mut Vec<Change>) -> Vec<Pad> {
         let leaves = self.leaves(source);
         let changed = if leaves {
             self.flowing_out.insert(source.clone())
@@ -297,9 +292,8 @@ impl Graph {
         if changed {
             changes.push(Change::FlowOut(source.clone(), leaves));
         }
-        for sink in self.by_source.get(source).cloned().unwrap_or_default() {
-            self.refresh(&sink, seen, changes);
-        }
+        let sinks = self.by_source.get(source).into_iter().flatten();
+        sinks.rev().cloned().collect()
     }
 
     fn refresh_route(&mut self, sink: &Pad, changes: &mut Vec<Change>) {
@@ -407,6 +401,21 @@ mod tests {
         let cut = g.disconnect(&pad(1, Video), &pad(10, Video));
         assert!(cut.contains(&Change::FlowIn(pad(2, Video), false)), "{cut:?}");
         assert!(g.is_flowing_out(&pad(1, Video)) && !g.is_flowing_in(&pad(2, Video)));
+    }
+
+    #[test]
+    fn a_row_of_nodes_may_be_longer_than_any_stack() {
+        const LENGTH: Node = 20_000;
+        let mut g = Graph::default();
+        g.add(0, false);
+        (1..LENGTH).for_each(|node| g.add(node, true));
+        g.add(LENGTH, false);
+        (1..LENGTH).for_each(|node| drop(g.connect(pad(node, Video), pad(node + 1, Video))));
+        let route = g.connect(pad(0, Video), pad(1, Video));
+        assert_eq!(routes(&route), [(LENGTH, Some(0))]);
+        let flow = g.set_producing(0, Video, true);
+        assert_eq!(flow.len() as Node, 2 * LENGTH);
+        assert_eq!(flow.last(), Some(&Change::FlowIn(pad(LENGTH, Video), true)));
     }
 
     #[test]
