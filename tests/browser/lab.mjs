@@ -10,7 +10,7 @@ const ip = (...args) => run('ip', ...args);
 
 export class Lab {
   #hosts = [];
-  #cables = 0;
+  static #cables = 0; // the names of the last lab may still be in use for a moment
   #folder = mkdtempSync(join(tmpdir(), 'kms-lab-'));
 
   /** A host of its own: a network namespace. This machine itself is the host `undefined`. */
@@ -29,7 +29,7 @@ export class Lab {
 
   /** Joins two hosts; answers the names of the cable's ends. */
   cable([a, addressOfA], [b, addressOfB]) {
-    const name = `k${process.pid % 100_000}x${this.#cables++}`;
+    const name = `k${process.pid % 100_000}x${Lab.#cables++}`;
     const ends = [`${name}a`, `${name}b`];
     ip('link', 'add', ends[0], 'type', 'veth', 'peer', 'name', ends[1]);
     for (const [host, address, end] of [[a, addressOfA, ends[0]], [b, addressOfB, ends[1]]]) {

@@ -38,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) messages: Vec<Message>,
     /// The remote wants a keyframe of what it is sent.
     pub(super) wants_keyframe: bool,
+    /// When the peer wants to be woken, if it was drained in this turn.
+    pub(super) wake: Option<Instant>,
 }
 
 /// A peer on its worker.
@@ -364,7 +366,7 @@ impl Peer {
         }
     }
 
-    /// Takes in what came other ways.
+    /// Takes in what came other ways, and lets the servers these ways lead over have what they are due.
     pub(super) fn take_in_all(&mut self, packets: Vec<Datagram>, outcome: &mut Outcome, now: Instant) {
         for packet in packets {
             self.take_in(
@@ -376,6 +378,8 @@ impl Peer {
                 now,
             );
         }
+        self.timeout(now);
+        self.drain(outcome, now);
     }
 
     /// What comes of a packet is taken out at once: str0m has room for one received packet.
@@ -400,7 +404,7 @@ impl Peer {
         }
         self.inbound.expect_stream(rtc, &self.mids, bytes);
         match rtc.handle_input(input) {
-            Ok(()) => drop(self.drain(outcome, now)),
+            Ok(()) => self.drain(outcome, now),
             Err(error) => self.closed(&error.to_string()),
         }
     }
@@ -445,25 +449,25 @@ impl Peer {
     }
 
     /// Takes everything out of the transport: datagrams are sent, events are told, and what concerns other peers is left
-    /// in the outcome. Answers when the peer wants to be woken.
-    pub(super) fn drain(&mut self, outcome: &mut Outcome, now: Instant) -> Option<Instant> {
-        loop {
+    /// in the outcome, as is when the peer wants to be woken.
+    pub(super) fn drain(&mut self, outcome: &mut Outcome, now: Instant) {
+        outcome.wake = loop {
             let Some(rtc) = self.rtc.as_mut() else {
-                return self.servers_due;
+                break self.servers_due;
             };
             match rtc.poll_output() {
                 Ok(Output::Transmit(transmit)) => self.transmit(&transmit, now),
                 Ok(Output::Event(event)) => self.event(event, outcome, now),
                 Ok(Output::Timeout(at)) => {
                     let due = [self.inbound.next_due(), self.servers_due];
-                    return due.into_iter().flatten().chain([at]).min();
+                    break due.into_iter().flatten().chain([at]).min();
                 }
                 Err(error) => {
                     self.closed(&error.to_string());
-                    return None;
+                    break None;
                 }
             }
-        }
+        };
     }
 
     fn transmit(&mut self, transmit: &Transmit, now: Instant) {

@@ -14,8 +14,9 @@ use crate::webrtc::api::{Kind, Limits, PeerSettings};
 pub(super) const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Bitrate that estimation starts from; layers above wait until it has grown.
 const START_BITRATE: Bitrate = Bitrate::kbps(1500);
-/// Packets kept for retransmission. At 120 packets a second some 4 s of video, well above any round trip.
-const VIDEO_SEND_BUFFER: usize = 512;
+/// Packets kept for retransmission: at 120 packets a second some 2 s of video, at 2.5 Mbit/s most of one, well above any round
+/// trip. They are most of what an endpoint with media takes: 256 are 280 KiB.
+const VIDEO_SEND_BUFFER: usize = 256;
 const AUDIO_SEND_BUFFER: usize = 32;
 
 /// A transport in RTP mode with the codecs this server forwards.

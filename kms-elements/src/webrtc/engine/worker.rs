@@ -437,7 +437,6 @@ impl Worker {
         }
         self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
         self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
-        self.dirty.push(id);
         self.route(id, outcome, now);
         more
     }
@@ -462,7 +461,6 @@ impl Worker {
         self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
         self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
         for (id, outcome) in outcomes {
-            self.dirty.push(id);
             self.route(id, outcome, now);
         }
         received.unwrap_or_else(|error| {
@@ -517,7 +515,6 @@ impl Worker {
         let (now, mut outcome) = (Instant::now(), Outcome::default());
         if let Some(peer) = self.peers.get_mut(&id) {
             guarded(peer, |p| p.take_in_all(packets, &mut outcome, now));
-            self.dirty.push(id);
             self.route(id, outcome, now);
         }
     }
@@ -552,21 +549,13 @@ impl Worker {
             return;
         };
         let mut outcome = Outcome::default();
-        let mut wake = None;
         guarded(peer, |p| {
             if !p.inbox.is_empty() {
                 p.write_inbox(now);
             }
             p.timeout(now);
-            wake = p.drain(&mut outcome, now);
+            p.drain(&mut outcome, now);
         });
-        if let Some(at) = wake {
-            let at = at.max(now + TIMER_FLOOR);
-            if peer.wake_at.is_none_or(|w| at < w || w <= now) {
-                peer.wake_at = Some(at);
-                self.timers.push(Reverse((at, id)));
-            }
-        }
         self.route(id, outcome, now);
     }
 
@@ -575,6 +564,13 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        if let Some(at) = outcome.wake {
+            let at = at.max(now + TIMER_FLOOR);
+            if peer.wake_at.is_none_or(|w| at < w || w <= now) {
+                peer.wake_at = Some(at);
+                self.timers.push(Reverse((at, id)));
+            }
+        }
         if outcome.wants_keyframe
             && let (Some(source), layer) = (peer.sources[slot(Kind::Video)], peer.wanted_layer())
         {
