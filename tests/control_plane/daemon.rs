@@ -103,6 +103,15 @@ impl Daemon {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until the log holds a text; it arrives through a pipe and a thread.
+    pub(crate) async fn logged(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "the log does not say: {text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let kill = Command::new("sh")

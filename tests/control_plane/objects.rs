@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Connection, code, id_of};
+use crate::client::{Connection, code};
 use crate::daemon::Daemon;
 
 const NOT_FOUND: i64 = 40101;
@@ -151,18 +151,12 @@ async fn graphs_may_be_rings_and_longer_than_any_stack() {
                 .await
                 .unwrap();
         }
-        let start = Instant::now();
         for object in [&row[length / 2], &endpoint, &pipeline] {
             connection
                 .request("release", json!({"object": object}))
                 .await
                 .unwrap();
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "releasing took {:?}",
-            start.elapsed()
-        );
         assert!(!connection.exists(&row[0]).await);
     }
 }
@@ -178,13 +172,22 @@ async fn a_large_audience_is_released_at_once() {
         let mut viewers = Vec::new();
         for _ in 0..VIEWERS {
             let viewer = connection.element("PassThrough", &pipeline).await;
-            connection.invoke(&presenter, "connect", json!({"sink": viewer})).await.unwrap();
+            connection
+                .invoke(&presenter, "connect", json!({"sink": viewer}))
+                .await
+                .unwrap();
             viewers.push(viewer);
         }
         let start = Instant::now();
         let released = if presenter_first { &presenter } else { &pipeline };
-        connection.request("release", json!({"object": released})).await.unwrap();
-        connection.request("release", json!({"object": pipeline})).await.unwrap();
+        connection
+            .request("release", json!({"object": released}))
+            .await
+            .unwrap();
+        connection
+            .request("release", json!({"object": pipeline}))
+            .await
+            .unwrap();
         let took = start.elapsed();
         assert!(took < Duration::from_secs(1), "releasing took {took:?}");
     }
