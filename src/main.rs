@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::serve::ListenerExt;
 use config::{Config, LogFormat};
 use kms_core::{Registry, Server, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -67,6 +68,7 @@ fn run() -> Result<(), String> {
         }
         Command::Serve => {
             start_logging(&config);
+            raise_descriptor_limit();
             for name in config::unknown_variables(config::process_environment()) {
                 tracing::warn!(
                     name,
@@ -121,6 +123,9 @@ fn read_command_line() -> Result<(Command, Config), String> {
     Ok((command, config))
 }
 
+/// An end in good order takes a second or two. After this, something hangs.
+const LONGEST_END: Duration = Duration::from_secs(10);
+
 /// Libraries that log every packet at the level `info`. Whoever wants to see that names them.
 const TALKATIVE: [&str; 2] = ["turn_client_proto", "stun_proto"];
 
@@ -140,6 +145,18 @@ fn start_logging(config: &Config) {
     match config.log.format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// Every endpoint takes a file descriptor, and the usual soft limit of 1024 ends a server at as many.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files can't be raised to its maximum");
     }
 }
 
@@ -198,6 +215,11 @@ async fn serve(config: Config) -> Result<(), String> {
     let http = tokio::spawn(http.into_future());
     let signal = wait_for_signal().await?;
     tracing::info!(signal, "ending: no new objects, releasing all there are");
+    std::thread::spawn(|| {
+        std::thread::park_timeout(LONGEST_END);
+        tracing::error!("the server did not end in time, and is ended");
+        std::process::exit(1);
+    });
     server.shut_down();
     let _ = end.send(true);
     // Clients are told and get a moment to close; those that don't answer don't delay the end.

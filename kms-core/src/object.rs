@@ -48,6 +48,12 @@ pub fn unix_millis() -> u64 {
 /// Subscriptions an object can have.
 pub const MOST_SUBSCRIPTIONS: usize = 10_000;
 
+/// Tags an object can have.
+pub const MOST_TAGS: usize = 256;
+
+/// Bytes of a tag, key and value together.
+pub const LONGEST_TAG: usize = 16 * 1024;
+
 /// One subscription of a session to one type of event.
 struct Subscription {
     id: String,
@@ -164,8 +170,25 @@ impl ObjectCore {
     }
 
     /// Sets a tag.
-    pub fn add_tag(&self, key: String, value: String) {
-        lock(&self.tags).insert(key, value);
+    ///
+    /// An object has [`MOST_TAGS`] tags of [`LONGEST_TAG`] bytes at most, key and value together: what clients store here
+    /// is bounded. Error 40107 beyond.
+    pub fn add_tag(&self, key: String, value: String) -> Result<(), Error> {
+        let mut tags = lock(&self.tags);
+        let too_much = if key.len() + value.len() > LONGEST_TAG {
+            Some(format!(
+                "A tag has at most {LONGEST_TAG} bytes, key and value together"
+            ))
+        } else if tags.len() >= MOST_TAGS && !tags.contains_key(&key) {
+            Some(format!("An object has at most {MOST_TAGS} tags"))
+        } else {
+            None
+        };
+        if let Some(message) = too_much {
+            return Err(Error::new(Code::IllegalParam, message));
+        }
+        tags.insert(key, value);
+        Ok(())
     }
 
     /// Removes a tag, if it is there.

@@ -34,7 +34,6 @@ impl WebRtc {
         let (min_port, max_port) = self.port_range();
         EngineSettings {
             workers: self.worker_count(),
-            spill_after: self.spill_after,
             min_port,
             max_port,
             shared_port: (self.shared_port != 0).then_some(self.shared_port),

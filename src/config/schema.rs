@@ -225,15 +225,10 @@ sections! {
         #[range(0..=65_535)] #[unit("port")]
         shared_port: u16 = 0,
 
-        /// Threads that carry media. The endpoints of one pipeline share one of them up to `spill_after`.
+        /// Threads that carry media. The endpoints of one pipeline share one of them.
         /// 0: as many as there are CPU cores. More than that only costs.
         #[range(0..=1024)] #[unit("threads")]
         workers: usize = 0,
-
-        /// Endpoints of one pipeline on one worker before further ones are placed on the next worker. Lower spreads
-        /// an audience over more cores, higher saves the copy between threads.
-        #[range(1..=1_000_000)] #[unit("endpoints")]
-        spill_after: usize = 250,
 
         /// IP address of a STUN server (RFC 8489), not its name. Empty: none.
         ///
@@ -274,7 +269,8 @@ sections! {
         #[kurento("KMS_ICE_TCP")]
         ice_tcp: bool = true,
 
-        /// TCP port that ICE connections of all endpoints come in on, if `ice_tcp` is on. 0: any free port.
+        /// TCP port that ICE connections come in on, if `ice_tcp` is on: this one for the first worker, the next for the
+        /// second, and so on. 0: any free ports.
         /// Set it when a firewall must let it through.
         #[range(0..=65_535)] #[unit("port")]
         ice_tcp_port: u16 = 0,

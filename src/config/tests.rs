@@ -48,7 +48,6 @@ webrtc.min_port = 0
 webrtc.max_port = 0
 webrtc.shared_port = 0
 webrtc.workers = 0
-webrtc.spill_after = 250
 webrtc.stun_address = ""
 webrtc.stun_port = 3478
 webrtc.turn_url = ""

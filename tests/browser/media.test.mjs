@@ -122,6 +122,25 @@ describe('one to many', () => {
   });
 });
 
+describe('offers of old clients', () => {
+  it('without BUNDLE, audio and video have a transport each', async () => {
+    const self = await party();
+    await self.endpoint.connect(self.endpoint);
+    const offer = await self.run('start', { send: BOTH, receive: BOTH, configuration: { bundlePolicy: 'max-compat' } });
+    const unbundled = offer.replace(/a=group:BUNDLE[^\n]*\n/, '').replaceAll('UDP/TLS/RTP/SAVPF', 'RTP/SAVPF');
+    const answer = await self.endpoint.processOffer(unbundled);
+    assert.doesNotMatch(answer, /BUNDLE/);
+    await self.run('accept', 'answer', answer.replaceAll('RTP/SAVPF', 'UDP/TLS/RTP/SAVPF'));
+    await self.endpoint.gatherCandidates();
+    await until('video comes back', async () => (await self.run('framesSince', 0)).count > 30);
+    await until('audio comes back', async () => (await self.numbers()).audio.packetsReceived > 50);
+    const pairs = await self.endpoint.getICECandidatePairs();
+    assert.deepEqual(pairs.map((p) => p.streamID ?? p.streamId), ['1', '2']);
+    await self.event('ConnectionStateChanged', (e) => e.newState === 'CONNECTED');
+    await leave(self);
+  });
+});
+
 describe('negotiating again', () => {
   it('a browser adds video to a call, and the server offers again', async () => {
     const self = await party();

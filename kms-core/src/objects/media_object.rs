@@ -85,10 +85,11 @@ pub fn class<T: Object>() -> Class<T> {
         "When the object was created, seconds since 1970.",
         |this| i32::try_from(this.core().creation_time()).unwrap_or(i32::MAX),
     )
-    .method("addTag", "Sets a tag.", |this, _, p: AddTag| {
-        this.core().add_tag(p.key, p.value);
-        Ok(())
-    })
+    .method(
+        "addTag",
+        "Sets a tag. Error 40107 if it is longer than 16 KiB or the object has 256 tags already.",
+        |this, _, p: AddTag| this.core().add_tag(p.key, p.value),
+    )
     .method(
         "removeTag",
         "Removes a tag; nothing happens if it is not there.",

@@ -21,11 +21,8 @@ pub enum Kind {
 /// Process-wide settings of the engine.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// Number of worker threads, 1 or more. The endpoints of one pipeline share a worker until it has
-    /// [`EngineSettings::spill_after`] peers there.
+    /// Number of worker threads, 1 or more. The endpoints of one pipeline share a worker.
     pub workers: usize,
-    /// Peers of one pipeline on one worker before further ones are placed on the next worker.
-    pub spill_after: usize,
     /// First UDP port to bind, inclusive. 0: any free port.
     pub min_port: u16,
     /// Last UDP port to bind, inclusive. 0: any free port.

@@ -9,7 +9,7 @@ use kms_core::{Class, ElementCore, Object, Registry};
 use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::Defaults;
-use super::api::{DataChannelOptions, PeerEvent, TurnServer};
+use super::api::{DataChannelOptions, Kind, PeerEvent, TurnServer};
 use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
@@ -69,21 +69,24 @@ params! {
 /// endpoints by the thousand to get there.
 const MOST_EVENTS: usize = 65_536;
 
+/// An event of an endpoint's transport.
+type Told = (Weak<WebRtcEndpoint>, usize, PeerEvent);
+
 /// Carries events from the workers, which must never wait, to a thread that may: announcing takes the graph's locks.
 #[derive(Clone)]
 pub(super) struct EventPump {
-    queue: SyncSender<(Weak<WebRtcEndpoint>, PeerEvent)>,
+    queue: SyncSender<Told>,
 }
 
 impl EventPump {
     fn start() -> std::io::Result<EventPump> {
-        let (queue, events) = sync_channel::<(Weak<WebRtcEndpoint>, PeerEvent)>(MOST_EVENTS);
+        let (queue, events) = sync_channel::<Told>(MOST_EVENTS);
         std::thread::Builder::new()
             .name("webrtc-events".into())
             .spawn(move || {
-                for (endpoint, event) in events {
+                for (endpoint, leg, event) in events {
                     if let Some(endpoint) = endpoint.upgrade() {
-                        endpoint.handle(event);
+                        endpoint.handle(leg, event);
                     }
                 }
             })?;
@@ -91,8 +94,8 @@ impl EventPump {
     }
 
     /// Passes an event on without waiting.
-    pub(super) fn send(&self, endpoint: Weak<WebRtcEndpoint>, event: PeerEvent) {
-        if self.queue.try_send((endpoint, event)).is_err() {
+    pub(super) fn send(&self, endpoint: Weak<WebRtcEndpoint>, leg: usize, event: PeerEvent) {
+        if self.queue.try_send((endpoint, leg, event)).is_err() {
             tracing::error!("too many transport events wait; one is dropped");
         }
     }
@@ -275,7 +278,7 @@ fn with_methods(class: Class<WebRtcEndpoint>) -> Class<WebRtcEndpoint> {
             "closeDataChannel",
             "Closes a data channel; nothing happens if there is none of this id.",
             |this: Arc<WebRtcEndpoint>, _, p: CloseDataChannel| async move {
-                if let (Some(peer), Ok(id)) = (this.existing_peer(), u16::try_from(p.channel_id)) {
+                if let (Some(peer), Ok(id)) = (this.peer_of(Kind::Data), u16::try_from(p.channel_id)) {
                     match peer.close_data_channel(id).await {
                         Ok(()) | Err(DataChannelError::Unknown(_) | DataChannelError::NotNegotiated) => {}
                         Err(error) => return Err(illegal("channelId", error)),
@@ -306,7 +309,7 @@ async fn create_channel(this: &WebRtcEndpoint, p: CreateDataChannel) -> Result<(
         max_packet_life_time: limit("maxPacketLifeTime", p.max_packet_life_time)?,
         max_retransmits: limit("maxRetransmits", p.max_retransmits)?,
     };
-    let Some(peer) = this.existing_peer() else {
+    let Some(peer) = this.peer_of(Kind::Data) else {
         return Err(illegal("createDataChannel", DataChannelError::NotNegotiated));
     };
     peer.create_data_channel(options)

@@ -23,7 +23,7 @@ use super::api::{
 use super::bases::{Bandwidths, RtpSession};
 use super::certificate::Certificates;
 use super::engine::{Engine, Peer};
-use super::sdp::{self, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
+use super::sdp::{self, AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
 use super::statistics::stats_map;
 use super::types::{
     CertificateKeyType, DataChannelClosed, DataChannelOpened, DtlsConnection, DtlsConnectionState,
@@ -32,9 +32,11 @@ use super::types::{
     RembParams,
 };
 
-/// With BUNDLE there is one stream, and with rtcp-mux one component.
-const STREAM: i32 = 1;
+/// With rtcp-mux there is one component.
 const COMPONENT: i32 = 1;
+/// Transports of an endpoint: with BUNDLE one, without it one for each of audio, video and data.
+const MOST_LEGS: usize = 3;
+const KINDS: [Kind; 3] = [Kind::Audio, Kind::Video, Kind::Data];
 /// Default port of STUN servers (RFC 8489, section 18.6).
 const STUN_PORT: u16 = 3478;
 /// Candidates of a remote that come before its description.
@@ -91,19 +93,46 @@ struct Descriptions {
     version: u64,
 }
 
-/// What the transport is and knows now.
-struct State {
+/// What is known of one transport.
+struct LegState {
     ice: IceState,
     dtls: Option<DtlsState>,
     pair: Option<(String, String)>,
+    media: bool,
+    candidates: Vec<String>,
+}
+
+/// An m-line that candidates are told for.
+#[derive(Clone)]
+struct MLine {
+    index: usize,
+    mid: String,
+    leg: usize,
+}
+
+/// What the transports are and know now.
+struct State {
+    legs: [LegState; MOST_LEGS],
+    /// How many of them are negotiated.
+    legs_used: usize,
+    /// Which of them carries audio, video and data.
+    leg_of: [usize; 3],
     connected: bool,
     ever_connected: bool,
     media: bool,
-    /// m-lines that candidates are told for: index and mid.
-    mids: Vec<(usize, String)>,
-    candidates: Vec<String>,
-    early: Vec<(String, String)>,
+    mlines: Vec<MLine>,
+    early: Vec<IceCandidate>,
     codecs: [Option<Vec<String>>; 2],
+}
+
+impl State {
+    /// The transport of the m-line that a candidate is for.
+    fn leg_for(&self, candidate: &IceCandidate) -> Option<usize> {
+        let index = usize::try_from(candidate.sdp_m_line_index).ok();
+        let by_mid = self.mlines.iter().find(|m| m.mid == candidate.sdp_mid);
+        let by_index = || self.mlines.iter().find(|m| Some(m.index) == index);
+        by_mid.or_else(by_index).map(|m| m.leg)
+    }
 }
 
 /// A WebRTC endpoint.
@@ -114,8 +143,8 @@ pub struct WebRtcEndpoint {
     this: Weak<WebRtcEndpoint>,
     affinity: u64,
     session_id: u64,
-    /// Made with the first thing that needs it.
-    peer: OnceLock<Peer>,
+    /// The near ends of the transports, each made with the first thing that needs it.
+    peers: [OnceLock<Peer>; MOST_LEGS],
     /// Held for a whole negotiation: they happen one after the other.
     negotiation: AsyncMutex<()>,
     /// Read and changed by operations on any connection.
@@ -145,7 +174,7 @@ impl WebRtcEndpoint {
             this: this.clone(),
             affinity: std::ptr::from_ref(pipeline) as usize as u64,
             session_id: u64::from(uuid::Uuid::new_v4().as_u128() as u32),
-            peer: OnceLock::new(),
+            peers: Default::default(),
             negotiation: AsyncMutex::new(()),
             settings: Mutex::new(Settings {
                 stun_port: gather.stun_server.map_or(STUN_PORT, |a| a.port()),
@@ -165,14 +194,19 @@ impl WebRtcEndpoint {
                 version: 0,
             }),
             state: Mutex::new(State {
-                ice: IceState::Disconnected,
-                dtls: None,
-                pair: None,
+                legs: std::array::from_fn(|_| LegState {
+                    ice: IceState::Disconnected,
+                    dtls: None,
+                    pair: None,
+                    media: false,
+                    candidates: Vec::new(),
+                }),
+                legs_used: 1,
+                leg_of: [0; 3],
                 connected: false,
                 ever_connected: false,
                 media: false,
-                mids: Vec::new(),
-                candidates: Vec::new(),
+                mlines: Vec::new(),
                 early: Vec::new(),
                 codecs: [None, None],
             }),
@@ -180,9 +214,9 @@ impl WebRtcEndpoint {
         })
     }
 
-    /// The transport's near end; made when it is first needed, so that an endpoint that does nothing costs nothing.
-    async fn peer(&self) -> Result<&Peer, Error> {
-        if let Some(peer) = self.peer.get() {
+    /// The near end of a transport; made when it is first needed, so that an endpoint that does nothing costs nothing.
+    async fn peer(&self, leg: usize) -> Result<&Peer, Error> {
+        if let Some(peer) = self.peers[leg].get() {
             return Ok(peer);
         }
         let (shared, key) = (self.shared.clone(), self.options.key);
@@ -199,45 +233,50 @@ impl WebRtcEndpoint {
         };
         let listener = Arc::new(Listener {
             endpoint: self.this.clone(),
+            leg,
             pump: self.shared.pump.clone(),
         });
-        let peer = self
-            .peer
-            .get_or_init(|| self.shared.engine.add_peer(self.affinity, settings, listener));
-        self.connect_sources(peer);
+        let peer =
+            self.peers[leg].get_or_init(|| self.shared.engine.add_peer(self.affinity, settings, listener));
+        self.connect_all();
         Ok(peer)
     }
 
-    /// Tells the engine who feeds this endpoint. Both ends need a peer: the later one makes the connection.
-    fn connect_sources(&self, peer: &Peer) {
-        for (index, kind) in [Kind::Audio, Kind::Video, Kind::Data].into_iter().enumerate() {
-            let source = lock(&self.sources)[index].as_ref().and_then(Weak::upgrade);
-            if let Some(source) = source {
-                self.shared.engine.set_source(peer, kind, source.peer.get());
-            }
-        }
+    /// The transport that carries a kind, if it exists.
+    pub(super) fn peer_of(&self, kind: Kind) -> Option<&Peer> {
+        let leg = lock(&self.state).leg_of[place(kind)];
+        self.peers[leg].get()
+    }
+
+    /// All transports that exist.
+    fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter_map(OnceLock::get)
+    }
+
+    /// Tells the engine who feeds this endpoint and whom it feeds. Both ends need a transport: the later one makes the
+    /// connection.
+    fn connect_all(&self) {
+        KINDS.into_iter().for_each(|kind| self.connect_source(kind));
         let Some(pipeline) = self.element.object.pipeline() else {
             return;
         };
-        // Endpoints that were connected to this one before it had a peer.
         for sink in pipeline.fed_from(&self.element) {
             let Ok(sink) = sink.into_any().downcast::<WebRtcEndpoint>() else {
                 continue;
             };
-            if let Some(sink_peer) = sink.peer.get() {
-                sink.connect_sources_from(self, sink_peer, peer);
+            for kind in KINDS {
+                let source = lock(&sink.sources)[place(kind)].clone();
+                if source.is_some_and(|s| std::ptr::eq(s.as_ptr(), self)) {
+                    sink.connect_source(kind);
+                }
             }
         }
     }
 
-    fn connect_sources_from(&self, source: &WebRtcEndpoint, own: &Peer, peer: &Peer) {
-        for (index, kind) in [Kind::Audio, Kind::Video, Kind::Data].into_iter().enumerate() {
-            let feeds = lock(&self.sources)[index]
-                .as_ref()
-                .is_some_and(|s| std::ptr::eq(s.as_ptr(), source));
-            if feeds {
-                self.shared.engine.set_source(own, kind, Some(peer));
-            }
+    fn connect_source(&self, kind: Kind) {
+        let source = lock(&self.sources)[place(kind)].as_ref().and_then(Weak::upgrade);
+        if let (Some(own), Some(source)) = (self.peer_of(kind), source) {
+            self.shared.engine.set_source(own, kind, source.peer_of(kind));
         }
     }
 
@@ -266,7 +305,11 @@ impl WebRtcEndpoint {
         let mut descriptions = lock(&self.descriptions);
         descriptions.version += 1;
         LocalDescription {
-            candidates: lock(&self.state).candidates.clone(),
+            candidates: lock(&self.state)
+                .legs
+                .iter()
+                .map(|l| l.candidates.clone())
+                .collect(),
             max_video_recv_kbps: limit(bandwidths.max_video_recv),
             max_audio_recv_kbps: limit(bandwidths.max_audio_recv),
             session_id: self.session_id,
@@ -290,10 +333,11 @@ impl WebRtcEndpoint {
             receive_video: options.offer_to_receive_video,
             ice_restart: phase == Phase::Stable,
         };
-        let made = self.peer().await?.generate_offer(options, self.limits()).await;
+        let made = self.peer(0).await?.generate_offer(options, self.limits()).await;
         let made = made.map_err(|e| negotiation_error(e, Code::SdpGenerateOffer))?;
         let offer = sdp::local_offer(&made, &self.local()).map_err(|e| sdp_error(&e, Code::SdpCreate))?;
-        lock(&self.state).mids = sdp::accepted_mids(&offer);
+        let lines = sdp::accepted_mids(&offer).into_iter();
+        lock(&self.state).mlines = lines.map(|(index, mid)| MLine { index, mid, leg: 0 }).collect();
         let mut descriptions = lock(&self.descriptions);
         descriptions.phase = Phase::Offered(made);
         descriptions.answered = false;
@@ -310,36 +354,29 @@ impl WebRtcEndpoint {
         if matches!(phase, Phase::Offered(_)) {
             return Err(already_negotiated());
         }
-        let mut offer = RemoteOffer::parse(&text, self.options.data_channels);
-        if let Ok(offer) = &mut offer {
-            // An m-line group with a transport of its own needs BUNDLE to be taken along with the first.
-            offer.legs.truncate(1);
-        }
+        let offer = RemoteOffer::parse(&text, self.options.data_channels);
         let offer = offer.map_err(|e| sdp_error(&e, Code::SdpProcessOffer))?;
         // The same o= line is the same offer (RFC 3264, section 8), which Kurento refuses.
         if phase == Phase::Stable && offer.origin() == origin {
             return Err(already_negotiated());
         }
         let mut answers = Vec::new();
-        if let Some(leg) = offer.legs.first() {
-            let peer = self.peer().await?;
+        for (index, leg) in offer.legs.iter().enumerate().take(MOST_LEGS) {
             let wanted = sdp::restrict_directions(&leg.sdp, self.options.recvonly, self.options.sendonly);
-            let answer = peer.process_offer(wanted, self.limits()).await;
+            let answer = self.peer(index).await?.process_offer(wanted, self.limits()).await;
             answers.push(answer.map_err(|e| negotiation_error(e, Code::SdpProcessOffer))?);
-            let early = std::mem::take(&mut lock(&self.state).early);
-            for candidate in leg
-                .candidates
-                .iter()
-                .chain(early.iter().map(|(candidate, _)| candidate))
-            {
-                // One that can't be used does not spoil the others.
-                let _ = peer.add_remote_candidate(candidate);
-            }
         }
         let answer = offer
             .answer(&answers, &self.local())
             .map_err(|e| sdp_error(&e, Code::SdpCreate))?;
-        lock(&self.state).mids = offer.accepted();
+        // A line without a common codec was rejected after all.
+        let agreed = sdp::accepted_mids(&answer);
+        let mut lines = offer.accepted();
+        lines.retain(|line| agreed.iter().any(|(index, _)| *index == line.index));
+        self.take_lines(lines);
+        for (index, leg) in offer.legs.iter().enumerate().take(MOST_LEGS) {
+            self.take_candidates(index, &leg.candidates);
+        }
         {
             let mut descriptions = lock(&self.descriptions);
             descriptions.phase = Phase::Stable;
@@ -372,17 +409,9 @@ impl WebRtcEndpoint {
         };
         let answer =
             RemoteAnswer::parse(&text, &offered).map_err(|e| sdp_error(&e, Code::SdpProcessAnswer))?;
-        let peer = self.peer().await?;
-        let done = peer.process_answer(answer.sdp).await;
+        let done = self.peer(0).await?.process_answer(answer.sdp).await;
         done.map_err(|e| negotiation_error(e, Code::SdpProcessAnswer))?;
-        let early = std::mem::take(&mut lock(&self.state).early);
-        for candidate in answer
-            .candidates
-            .iter()
-            .chain(early.iter().map(|(candidate, _)| candidate))
-        {
-            let _ = peer.add_remote_candidate(candidate);
-        }
+        self.take_candidates(0, &answer.candidates);
         let local = {
             let mut descriptions = lock(&self.descriptions);
             descriptions.phase = Phase::Stable;
@@ -394,10 +423,49 @@ impl WebRtcEndpoint {
         Ok(local)
     }
 
+    /// Notes the m-lines that were agreed on, and with them which transport carries what.
+    fn take_lines(&self, lines: Vec<AcceptedLine>) {
+        {
+            let mut state = lock(&self.state);
+            state.legs_used = lines.iter().map(|l| l.leg + 1).max().unwrap_or(1);
+            for line in &lines {
+                if let Some(kind) = line.kind {
+                    state.leg_of[place(kind)] = line.leg;
+                }
+            }
+            let mline = |l: AcceptedLine| MLine {
+                index: l.index,
+                mid: l.mid,
+                leg: l.leg,
+            };
+            state.mlines = lines.into_iter().map(mline).collect();
+        }
+        self.connect_all();
+    }
+
+    /// Gives a transport the candidates that came with its description, and those that came before it.
+    fn take_candidates(&self, leg: usize, with_description: &[String]) {
+        let Some(peer) = self.peers[leg].get() else { return };
+        let early = {
+            let mut state = lock(&self.state);
+            let all = std::mem::take(&mut state.early);
+            let (here, elsewhere) = all
+                .into_iter()
+                .partition(|c| state.leg_for(c).unwrap_or(0) == leg);
+            state.early = elsewhere;
+            here
+        };
+        let early: Vec<String> = early.into_iter().map(|c: IceCandidate| c.candidate).collect();
+        for candidate in with_description.iter().chain(&early) {
+            // One that can't be used does not spoil the others.
+            let _ = peer.add_remote_candidate(candidate);
+        }
+    }
+
     /// What follows a negotiation: codecs are known, and what is connected without a common one is told so.
     async fn negotiated(&self, first: bool) {
-        if let Some(peer) = self.peer.get() {
-            for (index, kind) in [Kind::Audio, Kind::Video].into_iter().enumerate() {
+        for (index, kind) in [Kind::Audio, Kind::Video].into_iter().enumerate() {
+            if let Some(peer) = self.peer_of(kind) {
                 let codecs = peer.codecs(kind).await;
                 lock(&self.state).codecs[index] = Some(codecs);
             }
@@ -427,7 +495,8 @@ impl WebRtcEndpoint {
     /// Begins to gather candidates.
     pub(super) async fn gather_candidates(&self) -> Result<(), Error> {
         let settings = lock(&self.settings).gather.clone();
-        self.peer().await?.gather(settings);
+        self.peer(0).await?;
+        self.peers().for_each(|peer| peer.gather(settings.clone()));
         Ok(())
     }
 
@@ -440,29 +509,17 @@ impl WebRtcEndpoint {
             if state.early.len() >= MOST_EARLY_CANDIDATES {
                 return Err(refuse());
             }
-            state
-                .early
-                .push((candidate.candidate.clone(), candidate.sdp_mid.clone()));
+            state.early.push(candidate.clone());
             return Ok(());
         }
-        let of_mline = |(index, mid): &(usize, String)| {
-            *mid == candidate.sdp_mid || usize::try_from(candidate.sdp_m_line_index) == Ok(*index)
-        };
-        if !lock(&self.state).mids.iter().any(of_mline) {
-            return Err(refuse());
-        }
-        if let Some(peer) = self.peer.get()
+        let leg = lock(&self.state).leg_for(candidate).ok_or_else(refuse)?;
+        if let Some(peer) = self.peers[leg].get()
             && let Err(error) = peer.add_remote_candidate(&candidate.candidate)
         {
             // Kurento takes anything here, and clients pass on what browsers of tomorrow send.
             tracing::debug!(endpoint = self.core().id(), %error, "candidate is left out");
         }
         Ok(())
-    }
-
-    /// The peer, once something has needed it.
-    pub(super) fn existing_peer(&self) -> Option<&Peer> {
-        self.peer.get()
     }
 
     /// The settings, to be read.
@@ -475,57 +532,68 @@ impl WebRtcEndpoint {
         change(&mut lock(&self.settings));
     }
 
-    /// The pair in use.
+    /// The transports in use, with what `read` makes of them; none before the first is made.
+    fn legs<T>(&self, read: impl Fn(usize, &LegState) -> Vec<T>) -> Vec<T> {
+        if self.peers[0].get().is_none() {
+            return Vec::new();
+        }
+        let state = lock(&self.state);
+        let legs = state.legs.iter().take(state.legs_used).enumerate();
+        legs.flat_map(|(leg, state)| read(leg, state)).collect()
+    }
+
+    /// The pairs in use.
     pub(super) fn pairs(&self) -> Vec<IceCandidatePair> {
-        lock(&self.state)
-            .pair
-            .clone()
-            .map(candidate_pair)
-            .into_iter()
-            .collect()
+        self.legs(|leg, state| {
+            state
+                .pair
+                .clone()
+                .map(|p| candidate_pair(leg, p))
+                .into_iter()
+                .collect()
+        })
     }
 
     /// State of ICE, once it was used.
     pub(super) fn ice_connections(&self) -> Vec<IceConnection> {
-        let state = lock(&self.state).ice;
-        let used = state != IceState::Disconnected || self.peer.get().is_some();
-        let connection = IceConnection {
-            stream_id: STREAM.to_string(),
-            component_id: COMPONENT,
-            state: ice_state(state),
-        };
-        used.then_some(connection).into_iter().collect()
+        self.legs(|leg, state| {
+            vec![IceConnection {
+                stream_id: stream(leg).to_string(),
+                component_id: COMPONENT,
+                state: ice_state(state.ice),
+            }]
+        })
     }
 
     /// State of DTLS, once it was used.
     pub(super) fn dtls_connections(&self) -> Vec<DtlsConnection> {
-        let Some(state) = lock(&self.state).dtls else {
-            return Vec::new();
-        };
-        let connection = |component: &str| DtlsConnection {
-            stream_id: STREAM.to_string(),
-            component_id: component.to_owned(),
-            connection_id: DTLS_CONNECTION.to_owned(),
-            state: dtls_state(state),
-        };
-        vec![connection(DTLS_RECEIVES), connection(DTLS_SENDS)]
+        self.legs(|leg, state| {
+            let connection = |dtls, component: &str| DtlsConnection {
+                stream_id: stream(leg).to_string(),
+                component_id: component.to_owned(),
+                connection_id: DTLS_CONNECTION.to_owned(),
+                state: dtls_state(dtls),
+            };
+            let both = |dtls| [connection(dtls, DTLS_RECEIVES), connection(dtls, DTLS_SENDS)];
+            state.dtls.map(both).into_iter().flatten().collect()
+        })
     }
 
     /// Handles an event of the transport; on the pump's thread.
-    pub(super) fn handle(&self, event: PeerEvent) {
+    pub(super) fn handle(&self, leg: usize, event: PeerEvent) {
         match event {
-            PeerEvent::CandidateFound(line) => self.candidate_found(line),
+            PeerEvent::CandidateFound(line) => self.candidate_found(leg, line),
             PeerEvent::GatheringDone => self.core().raise(&IceGatheringDone {}),
-            PeerEvent::Ice(state) => self.ice_changed(state),
-            PeerEvent::Dtls(state) => self.dtls_changed(state),
+            PeerEvent::Ice(state) => self.ice_changed(leg, state),
+            PeerEvent::Dtls(state) => self.dtls_changed(leg, state),
             PeerEvent::PairSelected { local, remote } => {
-                lock(&self.state).pair = Some((local.clone(), remote.clone()));
+                lock(&self.state).legs[leg].pair = Some((local.clone(), remote.clone()));
                 self.core().raise(&NewCandidatePairSelected {
-                    candidate_pair: candidate_pair((local, remote)),
+                    candidate_pair: candidate_pair(leg, (local, remote)),
                 });
             }
             PeerEvent::Receiving(kind, receiving) => self.element.set_producing(media_type(kind), receiving),
-            PeerEvent::MediaConnected(connected) => self.media_changed(connected),
+            PeerEvent::MediaConnected(connected) => self.media_changed(leg, connected),
             PeerEvent::DataChannelOpened(id) => self.core().raise(&DataChannelOpened {
                 channel_id: i32::from(id),
             }),
@@ -544,45 +612,35 @@ impl WebRtcEndpoint {
         }
     }
 
-    fn candidate_found(&self, line: String) {
-        let mids = {
+    fn candidate_found(&self, leg: usize, line: String) {
+        let mlines = {
             let mut state = lock(&self.state);
-            state.candidates.push(line.clone());
-            state.mids.clone()
+            state.legs[leg].candidates.push(line.clone());
+            state.mlines.clone()
         };
-        for (index, mid) in mids {
+        for mline in mlines.into_iter().filter(|m| m.leg == leg) {
             let candidate = IceCandidate {
                 candidate: line.clone(),
-                sdp_mid: mid,
-                sdp_m_line_index: i32::try_from(index).unwrap_or(0),
+                sdp_mid: mline.mid,
+                sdp_m_line_index: i32::try_from(mline.index).unwrap_or(0),
             };
             self.core().raise(&IceCandidateFound { candidate });
         }
     }
 
-    fn ice_changed(&self, ice: IceState) {
-        lock(&self.state).ice = ice;
-        let state = ice_state(ice);
+    fn ice_changed(&self, leg: usize, ice: IceState) {
+        lock(&self.state).legs[leg].ice = ice;
         self.core().raise(&IceComponentStateChanged {
-            stream_id: STREAM,
+            stream_id: stream(leg),
             component_id: COMPONENT,
-            state,
+            state: ice_state(ice),
         });
-        if matches!(ice, IceState::Disconnected | IceState::Failed) {
-            self.connection_changed(false);
-        } else if ice == IceState::Ready {
-            let connected = lock(&self.state).dtls == Some(DtlsState::Connected);
-            self.connection_changed(connected);
-        }
+        self.connection_changed();
     }
 
-    fn dtls_changed(&self, dtls: DtlsState) {
-        lock(&self.state).dtls = Some(dtls);
-        match dtls {
-            DtlsState::Connected => self.connection_changed(true),
-            DtlsState::Closed | DtlsState::Failed => self.connection_changed(false),
-            DtlsState::New | DtlsState::Connecting => {}
-        }
+    fn dtls_changed(&self, leg: usize, dtls: DtlsState) {
+        lock(&self.state).legs[leg].dtls = Some(dtls);
+        self.connection_changed();
         let components: &[&str] = if dtls == DtlsState::New {
             &[DTLS_SENDS]
         } else {
@@ -590,7 +648,7 @@ impl WebRtcEndpoint {
         };
         for component in components {
             self.core().raise(&DtlsConnectionStateChange {
-                stream_id: STREAM.to_string(),
+                stream_id: stream(leg).to_string(),
                 component_id: (*component).to_owned(),
                 connection_id: DTLS_CONNECTION.to_owned(),
                 state: dtls_state(dtls),
@@ -598,21 +656,25 @@ impl WebRtcEndpoint {
         }
     }
 
-    fn connection_changed(&self, connected: bool) {
-        {
+    /// The endpoint is connected while all its transports are.
+    fn connection_changed(&self) {
+        let connected = {
             let mut state = lock(&self.state);
+            let up = |leg: &LegState| {
+                leg.dtls == Some(DtlsState::Connected)
+                    && !matches!(leg.ice, IceState::Disconnected | IceState::Failed)
+            };
+            let connected = state.legs.iter().take(state.legs_used).all(up);
             if state.connected == connected {
                 return;
             }
             state.connected = connected;
             state.ever_connected |= connected;
-        }
-        let state = |up| {
-            if up {
-                ConnectionState::Connected
-            } else {
-                ConnectionState::Disconnected
-            }
+            connected
+        };
+        let state = |up| match up {
+            true => ConnectionState::Connected,
+            false => ConnectionState::Disconnected,
         };
         self.core().raise(&ConnectionStateChanged {
             old_state: state(!connected),
@@ -620,19 +682,39 @@ impl WebRtcEndpoint {
         });
     }
 
-    fn media_changed(&self, connected: bool) {
-        lock(&self.state).media = connected;
-        let state = |up| {
-            if up {
-                MediaState::Connected
-            } else {
-                MediaState::Disconnected
+    /// Media arrives while it does on any transport.
+    fn media_changed(&self, leg: usize, connected: bool) {
+        let connected = {
+            let mut state = lock(&self.state);
+            state.legs[leg].media = connected;
+            let connected = state.legs.iter().any(|l| l.media);
+            if std::mem::replace(&mut state.media, connected) == connected {
+                return;
             }
+            connected
+        };
+        let state = |up| match up {
+            true => MediaState::Connected,
+            false => MediaState::Disconnected,
         };
         self.core().raise(&MediaStateChanged {
             old_state: state(!connected),
             new_state: state(connected),
         });
+    }
+}
+
+/// Streams are counted from 1.
+fn stream(leg: usize) -> i32 {
+    leg as i32 + 1
+}
+
+/// The place of a kind in the arrays.
+fn place(kind: Kind) -> usize {
+    match kind {
+        Kind::Audio => 0,
+        Kind::Video => 1,
+        Kind::Data => 2,
     }
 }
 
@@ -644,12 +726,13 @@ const DTLS_CONNECTION: &str = "dtlssrtpenc-dtlssrtpdec-1-1";
 /// Hears a peer's events on its worker's thread and passes them on at once.
 struct Listener {
     endpoint: Weak<WebRtcEndpoint>,
+    leg: usize,
     pump: super::class::EventPump,
 }
 
 impl PeerEvents for Listener {
     fn on_event(&self, event: PeerEvent) {
-        self.pump.send(self.endpoint.clone(), event);
+        self.pump.send(self.endpoint.clone(), self.leg, event);
     }
 }
 
@@ -665,9 +748,9 @@ impl Object for WebRtcEndpoint {
     }
     fn released(&self) {
         self.element.leave();
-        if let Some(peer) = self.peer.get() {
+        if self.peers().next().is_some() {
             self.core().raise(&MediaSessionTerminated {});
-            peer.close();
+            self.peers().for_each(Peer::close);
         }
     }
 }
@@ -687,30 +770,32 @@ impl Element for WebRtcEndpoint {
 
     fn fed_by(&self, media: MediaType, source: Option<&Arc<dyn Element>>) {
         let source = source.and_then(|s| s.clone().into_any().downcast::<WebRtcEndpoint>().ok());
-        let (index, kind) = match media {
-            MediaType::Audio => (0, Kind::Audio),
-            MediaType::Video => (1, Kind::Video),
-            MediaType::Data => (2, Kind::Data),
+        let kind = match media {
+            MediaType::Audio => Kind::Audio,
+            MediaType::Video => Kind::Video,
+            MediaType::Data => Kind::Data,
         };
-        lock(&self.sources)[index] = source.as_ref().map(Arc::downgrade);
-        if let Some(peer) = self.peer.get() {
-            self.shared
-                .engine
-                .set_source(peer, kind, source.as_ref().and_then(|s| s.peer.get()));
+        lock(&self.sources)[place(kind)] = source.as_ref().map(Arc::downgrade);
+        if let Some(own) = self.peer_of(kind) {
+            let source = source.as_ref().and_then(|s| s.peer_of(kind));
+            self.shared.engine.set_source(own, kind, source);
         }
     }
 
     fn stats(&self, media: Option<MediaType>) -> Pin<Box<dyn Future<Output = StatsMap> + Send>> {
-        let peer = self.peer.get().cloned();
+        let peers: Vec<Peer> = self.peers().cloned().collect();
         let connected = lock(&self.state).ever_connected;
         Box::pin(async move {
-            let Some(peer) = peer.filter(|_| connected) else {
-                return StatsMap::new();
-            };
-            peer.stats()
-                .await
-                .map(|stats| stats_map(&stats, media))
-                .unwrap_or_default()
+            let mut all = StatsMap::new();
+            for peer in peers.iter().filter(|_| connected) {
+                all.extend(
+                    peer.stats()
+                        .await
+                        .map(|stats| stats_map(&stats, media))
+                        .unwrap_or_default(),
+                );
+            }
+            all
         })
     }
 
@@ -722,7 +807,7 @@ impl Element for WebRtcEndpoint {
         let state = lock(&self.state);
         let codecs = |index: usize| state.codecs[index].clone().unwrap_or_default().join(" ");
         vec![
-            ("ice".into(), ice_state(state.ice).as_str().into()),
+            ("ice".into(), ice_state(state.legs[0].ice).as_str().into()),
             ("audio-codecs".into(), codecs(0)),
             ("video-codecs".into(), codecs(1)),
         ]
@@ -776,9 +861,7 @@ impl RtpSession for WebRtcEndpoint {
             settings.max_video_send_set |= changed.max_video_send != before.max_video_send;
             settings.bandwidths = changed;
         }
-        if let Some(peer) = self.peer.get() {
-            peer.set_limits(self.limits());
-        }
+        self.peers().for_each(|peer| peer.set_limits(self.limits()));
         Ok(())
     }
     fn media_state(&self) -> MediaState {
@@ -824,7 +907,7 @@ impl RtpSession for WebRtcEndpoint {
         self.change_setting(|s| s.remb = Some(params));
     }
     fn request_keyframe(&self) {
-        if let Some(peer) = self.peer.get() {
+        if let Some(peer) = self.peer_of(Kind::Video) {
             peer.request_keyframe();
         }
     }
@@ -899,9 +982,9 @@ fn dtls_state(state: DtlsState) -> DtlsConnectionState {
     }
 }
 
-fn candidate_pair((local_candidate, remote_candidate): (String, String)) -> IceCandidatePair {
+fn candidate_pair(leg: usize, (local_candidate, remote_candidate): (String, String)) -> IceCandidatePair {
     IceCandidatePair {
-        stream_id: STREAM.to_string(),
+        stream_id: stream(leg).to_string(),
         component_id: COMPONENT,
         local_candidate,
         remote_candidate,

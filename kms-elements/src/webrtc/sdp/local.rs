@@ -6,8 +6,8 @@ use super::text::{Sdp, Section};
 /// What this side says of itself in a description.
 #[derive(Debug, Clone, Default)]
 pub struct LocalDescription {
-    /// Candidates known so far, "candidate:..." lines.
-    pub candidates: Vec<String>,
+    /// Candidates known so far of each transport, "candidate:..." lines.
+    pub candidates: Vec<Vec<String>>,
     /// `b=AS` of video, kbit/s.
     pub max_video_recv_kbps: Option<u32>,
     /// `b=AS` of audio, kbit/s.
@@ -27,15 +27,19 @@ impl LocalDescription {
         )
     }
 
-    /// Adds what only this side knows to the `index`-th m-section, which str0m made.
-    pub(super) fn complete(&self, section: &mut Section, index: usize) {
+    /// Adds what only this side knows to the `index`-th m-section, which str0m made for the transport `leg`.
+    pub(super) fn complete(&self, section: &mut Section, index: usize, leg: usize) {
         self.name_tracks(section, index);
         section
             .lines
             .retain(|l| !l.starts_with("a=candidate:") && l != "a=end-of-candidates");
-        section
-            .lines
-            .extend(self.candidates.iter().map(|c| format!("a={c}")));
+        section.lines.extend(
+            self.candidates
+                .get(leg)
+                .into_iter()
+                .flatten()
+                .map(|c| format!("a={c}")),
+        );
         let limit = match section.kind.as_str() {
             "video" => self.max_video_recv_kbps,
             "audio" => self.max_audio_recv_kbps,
@@ -92,7 +96,7 @@ pub fn local_offer(made: &str, local: &LocalDescription) -> Result<String, SdpEr
                 section.formats.push("0".into());
             }
         } else {
-            local.complete(&mut section, index);
+            local.complete(&mut section, index, 0);
         }
         section.write(&mut out);
     }

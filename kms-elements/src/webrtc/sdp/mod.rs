@@ -8,9 +8,6 @@
 //! [`RemoteOffer::answer`] makes one answer of theirs. An offer of ours goes through [`local_offer`], and its answer
 //! through [`RemoteAnswer::parse`].
 
-// cargo-fuzz sets `fuzzing`.
-#![allow(unexpected_cfgs)]
-
 mod answer;
 mod codecs;
 #[cfg(any(test, fuzzing))]
@@ -26,7 +23,7 @@ mod text;
 pub use answer::RemoteAnswer;
 pub use leg::Leg;
 pub use local::{LocalDescription, local_offer};
-pub use offer::RemoteOffer;
+pub use offer::{AcceptedLine, RemoteOffer};
 
 use mids::Mids;
 use text::Sdp;

@@ -6,6 +6,7 @@ use super::leg::make_leg;
 use super::mids::Mids;
 use super::text::{Sdp, Section};
 use super::{Leg, LocalDescription, SdpError, codecs};
+use crate::webrtc::api::Kind;
 
 /// What becomes of an m-line of the offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,19 @@ enum Fate {
         index: usize,
     },
     Rejected,
+}
+
+/// An m-line that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedLine {
+    /// Its place in the offer.
+    pub index: usize,
+    /// Its `a=mid`, or the one it was given for lack of one.
+    pub mid: String,
+    /// The transport it belongs to: the index in [`RemoteOffer::legs`].
+    pub leg: usize,
+    /// What it carries.
+    pub kind: Option<Kind>,
 }
 
 /// An offer of a remote.
@@ -75,14 +89,24 @@ impl RemoteOffer {
             .any(|s| s.attribute("simulcast").is_some_and(|v| v.contains("send")))
     }
 
-    /// Mids of the m-lines taken, with their index in the offer. One whose codecs turn out to be unknown is among them,
-    /// and rejected in the answer: what was agreed on is [`accepted_mids`](super::accepted_mids) of the answer.
-    pub fn accepted(&self) -> Vec<(usize, String)> {
-        let taken = |fate: &Fate| matches!(fate, Fate::Accepted { leg, .. } if *leg < self.legs.len());
-        let accepted = self.fates.iter().enumerate().filter(|(_, f)| taken(f));
-        accepted
-            .map(|(index, _)| (index, self.mids.told(index).to_owned()))
-            .collect()
+    /// The m-lines taken. One whose codecs turn out to be unknown is among them, and rejected in the answer: what was
+    /// agreed on is [`accepted_mids`](super::accepted_mids) of the answer.
+    pub fn accepted(&self) -> Vec<AcceptedLine> {
+        let line = |(index, fate): (usize, &Fate)| match fate {
+            Fate::Accepted { leg, .. } if *leg < self.legs.len() => Some(AcceptedLine {
+                index,
+                mid: self.mids.told(index).to_owned(),
+                leg: *leg,
+                kind: match self.sdp.sections[index].kind.as_str() {
+                    "audio" => Some(Kind::Audio),
+                    "video" => Some(Kind::Video),
+                    "application" => Some(Kind::Data),
+                    _ => None,
+                },
+            }),
+            _ => None,
+        };
+        self.fates.iter().enumerate().filter_map(line).collect()
     }
 
     /// Puts str0m's answers, one a leg in order, into the shape of this offer: same m-lines in the same order (rejected
@@ -92,9 +116,9 @@ impl RemoteOffer {
         let mut sections = String::new();
         let mut bundled: Vec<&str> = Vec::new();
         for (index, (offered, fate)) in self.sdp.sections.iter().zip(&self.fates).enumerate() {
-            let made = match fate {
-                Fate::Accepted { leg, index } => legs.get(*leg).and_then(|l| l.sections.get(*index)),
-                Fate::Rejected => None,
+            let (leg, made) = match fate {
+                Fate::Accepted { leg, index } => (*leg, legs.get(*leg).and_then(|l| l.sections.get(*index))),
+                Fate::Rejected => (0, None),
             };
             // Without a common codec str0m leaves the formats empty.
             match made.filter(|m| !m.is_rejected() && !m.formats.is_empty()) {
@@ -104,7 +128,7 @@ impl RemoteOffer {
                         bundled.push(mid);
                     }
                     let mut section = shape(offered, made);
-                    local.complete(&mut section, index);
+                    local.complete(&mut section, index, leg);
                     section.write(&mut sections);
                 }
                 None => reject(offered).write(&mut sections),
