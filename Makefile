@@ -27,11 +27,12 @@ test-browser: build-tests ## Tests with Kurento's own client and headless Chromi
 	@node --test --test-concurrency=1 tests/browser/*.test.mjs
 
 # Twice: in tests, helpers outside of #[test] functions may unwrap too.
-lint: setup-test ## Formatting, clippy, crate directions, licences and advisories of dependencies.
+lint: setup-test ## Formatting, clippy, crate directions, links of the docs, licences and advisories of dependencies.
 	@cargo fmt --all --check
 	@cargo clippy --workspace --locked -- -D warnings
 	@cargo clippy --workspace --all-targets --locked -- -D warnings -A clippy::unwrap_used
 	@scripts/check-crate-direction.sh
+	@scripts/check-links.sh
 	@scripts/check-dependencies.sh
 
 bench: setup-bench ## Measure this machine: kms, and Janus beside it. ARGS are passed to kms-bench.
