@@ -14,7 +14,7 @@ Scenarios:
   one-to-many   one peer sends, all others receive
   control       ping, create and release through the websocket
   memory        memory of an endpoint, not negotiated and negotiated
-  all           all of them (default)
+  all           all of them (default), Janus too if it is installed
 
 Options:
   --peers N       peers of loopback (default 100)

@@ -63,13 +63,14 @@ fn run() -> Result<()> {
 async fn scenarios(args: &Args) -> Result<Report> {
     let all = args.scenario == Scenario::All;
     let mut report = Report::default();
+    let with_janus = args.janus || (all && janus::is_installed());
     for (scenario, plan) in [
         (Scenario::Loopback, Plan::loopback(args.peers, args.pacing)),
         (Scenario::OneToMany, Plan::one_to_many(args.viewers, args.pacing)),
     ] {
         if all || args.scenario == scenario {
             report.media.push(kms_media(args, plan).await?);
-            if args.janus {
+            if with_janus {
                 report.media.push(janus_media(args, plan).await?);
             }
         }

@@ -16,6 +16,7 @@ use crate::server::{Server, free_port, host_address};
 use api::Janus;
 use config::ConfigFolder;
 
+const PROGRAM: &str = "janus";
 const ROOM: u64 = 1;
 
 /// A Janus that was started here, with its configuration.
@@ -30,7 +31,7 @@ impl JanusServer {
     pub(crate) async fn start() -> Result<JanusServer> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let config = ConfigFolder::write(address, host_address())?;
-        let mut command = Command::new("janus");
+        let mut command = Command::new(PROGRAM);
         command.arg("--configs-folder").arg(config.path());
         let server = Server::start(&mut command, address, format!("ws://{address}")).await?;
         Ok(JanusServer {
@@ -48,6 +49,12 @@ impl JanusServer {
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
+}
+
+/// Whether Janus is installed.
+pub(crate) fn is_installed() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(PROGRAM).is_file())
 }
 
 /// Each peer in an echo test of its own.
