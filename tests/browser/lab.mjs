@@ -46,6 +46,12 @@ export class Lab {
       iifname "${end}" meta l4proto udp numgen random mod 1000 < ${percent * 10} drop; } }`);
   }
 
+  /** Lets no more than this through of the UDP that arrives on a host's end of a cable. */
+  limit(host, end, kilobytesPerSecond) {
+    this.#rules(host, `table inet lab { chain in { type filter hook input priority 0;
+      iifname "${end}" meta l4proto udp limit rate over ${kilobytesPerSecond} kbytes/second burst 30 kbytes drop; } }`);
+  }
+
   /** Makes a host a router whose end towards the world hides what is behind it. */
   translate(host, end) {
     this.on(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');

@@ -197,7 +197,65 @@ describe('simulcast', () => {
   });
 });
 
+describe('codecs', () => {
+  it('endpoints without a common one say so, and name both', async () => {
+    const one = await presenter({ send: ['video'], codec: 'VP8' });
+    await one.endpoint.setName('camera');
+    const early = await party(); // connected before it has negotiated: told by an event
+    await early.endpoint.setName('early viewer');
+    await one.endpoint.connect(early.endpoint);
+    await early.join({ receive: ['video'], codec: 'H264' });
+    const { description, errorCode } = await early.event('Error');
+    assert.match(description, /No common video codec: 'camera' negotiated VP8, 'early viewer' negotiated H264/);
+    assert.equal(errorCode, 40005);
+
+    const late = await party(); // connected when both have: refused
+    await late.join({ receive: ['video'], codec: 'H264' });
+    const refused = await one.endpoint.connect(late.endpoint).then(() => undefined, (error) => error);
+    assert.equal(refused?.data?.type, 'CONNECT_ERROR');
+    assert.match(refused.message, /No common video codec/);
+    await leave(one, early, late);
+  });
+});
+
+describe('statistics', () => {
+  it('tell what arrives and what is sent, in the shapes of Kurento', async () => {
+    const self = await party();
+    await self.endpoint.connect(self.endpoint);
+    await self.join({ send: BOTH, receive: BOTH, codec: 'VP8' });
+    await until('video flows', async () => (await self.run('framesSince', 0)).count > 60);
+    const all = Object.values(await self.endpoint.getStats());
+    const of = (type, codec) => all.find((s) => s.type === type && s.codecId === codec);
+    for (const codec of ['VP8', 'OPUS']) {
+      const [inbound, outbound] = [of('inboundrtp', codec), of('outboundrtp', codec)];
+      assert.ok(inbound.packetsReceived > 50 && inbound.bytesReceived > 1000, JSON.stringify(inbound));
+      assert.ok(outbound.packetsSent > 50 && outbound.bytesSent > 1000, JSON.stringify(outbound));
+      assert.equal(inbound.packetsLost, 0);
+      assert.notEqual(inbound.ssrc, outbound.ssrc);
+    }
+    assert.ok(all.some((s) => s.type === 'session'));
+    const video = Object.values(await self.endpoint.getStats('VIDEO'));
+    assert.ok(video.length > 0 && video.every((s) => s.codecId === 'VP8'));
+    await leave(self);
+  });
+});
+
 describe('data channels', () => {
+  it('messages go from one party to another', async () => {
+    const [a, b] = await Promise.all([0, 1].map(async () =>
+      Party.open(browser, await pipeline.create('WebRtcEndpoint', { useDataChannels: true }))));
+    await a.endpoint.connect(b.endpoint, 'DATA');
+    for (const one of [a, b]) {
+      await one.join({ data: 'chat' });
+      await one.event('DataChannelOpened');
+    }
+    await a.page.evaluate(() => window.peer.channel.send('from a'));
+    await until('it arrives', async () => (await b.get('messages')).length === 1);
+    assert.deepEqual(await b.get('messages'), ['from a']);
+    assert.deepEqual(await a.get('messages'), [], 'nothing goes back');
+    await leave(a, b);
+  });
+
   it('a message comes back, and channels are told', async () => {
     const endpoint = await pipeline.create('WebRtcEndpoint', { useDataChannels: true });
     const self = await Party.open(browser, endpoint);

@@ -74,6 +74,35 @@ describe('a network that loses every twentieth packet', () => {
   });
 });
 
+describe('a viewer on a thin line', () => {
+  it('gets a layer that fits through it', async () => {
+    const lab = new Lab();
+    later(() => lab.close());
+    const viewerHost = lab.host('viewer');
+    const ends = lab.cable([undefined, '10.77.2.1'], [viewerHost, '10.77.2.2']);
+    lab.limit(viewerHost, ends[1], 60); // 480 kbit/s: the middle layer and not the best
+    const presenter = await loopback({ server: { env: { KMS_NETWORK_INTERFACES: `lo,${ends[0]}` } } });
+    await presenter.endpoint.disconnect(presenter.endpoint);
+    await presenter.join({ send: ['video'], simulcast: true, codec: 'VP8', width: 960 });
+    await until('the browser sends its best layer', async () => (await presenter.numbers()).sent.f?.framesEncoded > 30, 60);
+
+    const chromium = await startBrowser(BROWSER_ARGS, lab.browserOn(viewerHost));
+    later(() => chromium.close());
+    const pipeline = await presenter.endpoint.getMediaPipeline();
+    const viewer = await Party.open(chromium, await pipeline.create('WebRtcEndpoint'));
+    await presenter.endpoint.connect(viewer.endpoint);
+    await viewer.join({ receive: ['video'] });
+    await plays(viewer, 20, 30);
+    await sleep(10_000); // the estimate settles
+    const begin = await viewer.run('now');
+    await sleep(10_000);
+    const shown = await viewer.run('framesSince', begin);
+    assert.ok(!shown.widths.includes(960), `saw ${shown.widths}`);
+    assert.ok(shown.count > 100, `${shown.count} frames in 10 s`);
+    assert.ok(shown.longestGap < 1500, `${shown.longestGap} ms without a frame`);
+  });
+});
+
 describe('where only a relay gets through', () => {
   for (const transport of ['udp', 'tcp']) {
     it(`media goes over TURN by ${transport}`, async () => {

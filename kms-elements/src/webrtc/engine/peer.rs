@@ -382,7 +382,8 @@ impl Peer {
         self.drain(outcome, now);
     }
 
-    /// What comes of a packet is taken out at once: str0m has room for one received packet.
+    /// Gives a packet to the transport and takes out what it held, for it has room for one. What else comes of it is left
+    /// for [`Peer::drain`].
     fn take_in(
         &mut self,
         proto: Protocol,
@@ -404,8 +405,21 @@ impl Peer {
         }
         self.inbound.expect_stream(rtc, &self.mids, bytes);
         match rtc.handle_input(input) {
-            Ok(()) => self.drain(outcome, now),
+            Ok(()) => self.take_out(outcome, now),
             Err(error) => self.closed(&error.to_string()),
+        }
+    }
+
+    /// Takes out of the transport up to the first received packet.
+    fn take_out(&mut self, outcome: &mut Outcome, now: Instant) {
+        while let Some(rtc) = self.rtc.as_mut() {
+            match rtc.poll_output() {
+                Ok(Output::Event(Event::RtpPacket(packet))) => return self.media(packet, outcome, now),
+                Ok(Output::Event(event)) => self.event(event, outcome, now),
+                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, now),
+                Ok(Output::Timeout(_)) => return,
+                Err(error) => return self.closed(&error.to_string()),
+            }
         }
     }
 

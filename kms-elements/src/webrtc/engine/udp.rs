@@ -13,6 +13,10 @@ const BUFFER: usize = 65_536;
 const OWN_BUFFER: usize = 1 << 20;
 const SHARED_BUFFER: usize = 8 << 20;
 
+/// Packets taken at once. Each slot costs something even when it stays empty, and a peer's own socket rarely has many.
+const OWN_BATCH: usize = 8;
+const SHARED_BATCH: usize = BATCH_SIZE;
+
 /// Buffers to receive into; one set a worker.
 pub(super) struct Buffers {
     data: Vec<Vec<u8>>,
@@ -35,6 +39,7 @@ pub(super) struct Udp {
     state: UdpSocketState,
     port: u16,
     dual_stack: bool,
+    batch: usize,
 }
 
 impl Udp {
@@ -91,6 +96,7 @@ impl Udp {
             state,
             port,
             dual_stack,
+            batch: if shared { SHARED_BATCH } else { OWN_BATCH },
         })
     }
 
@@ -110,8 +116,12 @@ impl Udp {
         buffers: &mut Buffers,
         mut packet: impl FnMut(SocketAddr, SocketAddr, &[u8]),
     ) -> io::Result<bool> {
-        let mut slices: Vec<io::IoSliceMut<'_>> =
-            buffers.data.iter_mut().map(|b| io::IoSliceMut::new(b)).collect();
+        let mut slices: Vec<io::IoSliceMut<'_>> = buffers
+            .data
+            .iter_mut()
+            .take(self.batch)
+            .map(|b| io::IoSliceMut::new(b))
+            .collect();
         let count = match self.socket.try_io(|| {
             self.state
                 .recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta)
@@ -132,7 +142,8 @@ impl Udp {
                 packet(remote, local, bytes);
             }
         }
-        Ok(true)
+        // Fewer than there was room for: the kernel has no more, and tells when it has.
+        Ok(count == self.batch)
     }
 
     /// Sends a packet from a local address. What the kernel has no room for is lost, as on a network.

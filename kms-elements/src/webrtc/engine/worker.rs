@@ -438,6 +438,7 @@ impl Worker {
         self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
         self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
         self.route(id, outcome, now);
+        self.finish(id, now);
         more
     }
 
@@ -462,6 +463,7 @@ impl Worker {
         self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
         for (id, outcome) in outcomes {
             self.route(id, outcome, now);
+            self.finish(id, now);
         }
         received.unwrap_or_else(|error| {
             tracing::error!(%error, "the shared port failed");
@@ -542,6 +544,16 @@ impl Worker {
                 self.settle_peer(id, now);
             }
         }
+    }
+
+    /// Drains a peer that has received, unless its turn comes anyway because it is to send as well.
+    fn finish(&mut self, id: u64, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|p| p.inbox.is_empty()) else {
+            return;
+        };
+        let mut outcome = Outcome::default();
+        guarded(peer, |p| p.drain(&mut outcome, now));
+        self.route(id, outcome, now);
     }
 
     fn settle_peer(&mut self, id: u64, now: Instant) {
