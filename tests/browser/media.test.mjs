@@ -211,7 +211,7 @@ describe('codecs', () => {
 
     const late = await party(); // connected when both have: refused
     await late.join({ receive: ['video'], codec: 'H264' });
-    const refused = await one.endpoint.connect(late.endpoint).then(() => undefined, (error) => error);
+    const refused = await new Promise((answered) => one.endpoint.connect(late.endpoint, answered));
     assert.equal(refused?.data?.type, 'CONNECT_ERROR');
     assert.match(refused.message, /No common video codec/);
     await leave(one, early, late);
