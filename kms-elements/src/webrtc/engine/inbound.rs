@@ -1,9 +1,9 @@
 //! What a peer receives: streams, their simulcast layers, and packets made ready to be forwarded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustc_hash::FxHashMap;
 use str0m::Rtc;
 use str0m::format::PayloadParams;
 use str0m::media::{KeyframeRequestKind, Mid, Rid, Rids};
@@ -66,7 +66,7 @@ struct Track {
 /// All that a peer receives.
 #[derive(Default)]
 pub(super) struct Inbound {
-    streams: HashMap<Ssrc, Stream>,
+    streams: FxHashMap<Ssrc, Stream>,
     audio: Track,
     video: Track,
     measured: Option<Instant>,

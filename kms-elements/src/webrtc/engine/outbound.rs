@@ -1,8 +1,8 @@
 //! What a peer sends: one track a kind, fed by whatever source is connected.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
+use rustc_hash::FxHashMap;
 use str0m::Rtc;
 use str0m::format::PayloadParams;
 use str0m::media::{Mid, Pt};
@@ -26,7 +26,7 @@ pub(super) struct Outbound {
     target_layer: u8,
     selector: LayerSelector,
     /// Payload types of ours for those of the source.
-    payload_types: HashMap<(u64, Pt), Option<PayloadParams>>,
+    payload_types: FxHashMap<(u64, Pt), Option<PayloadParams>>,
     codec: Option<&'static str>,
     unsupported: Option<&'static str>,
     picture: PictureIds,
@@ -53,7 +53,7 @@ impl Outbound {
             source: None,
             target_layer: 0,
             selector: LayerSelector::default(),
-            payload_types: HashMap::new(),
+            payload_types: FxHashMap::default(),
             codec: None,
             unsupported: None,
             picture: PictureIds::default(),

@@ -24,7 +24,7 @@ use crate::webrtc::api::{
     DataChannelOptions, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, OfferOptions,
     PeerEvent, PeerEvents, PeerSettings, PeerStats, StreamStats,
 };
-use crate::webrtc::sdp::accepted_mids;
+use crate::webrtc::sdp::{accepted_mids, without_feedback_of_viewers};
 
 /// Candidates of a remote that are checked; it has a handful for each of its addresses.
 const MOST_CANDIDATES: usize = 64;
@@ -51,6 +51,8 @@ pub(super) struct Peer {
     pub(super) transport: Transport,
     rtc: Option<Rtc>,
     negotiation: Negotiation,
+    /// Whether the bandwidth towards the remote is estimated; decided with the first negotiation.
+    estimates: bool,
     mids: Vec<Mid>,
     has_data: bool,
     early_candidates: Vec<Candidate>,
@@ -105,6 +107,7 @@ impl Peer {
             transport: Transport::default(),
             rtc: None,
             negotiation: Negotiation::default(),
+            estimates: false,
             mids: Vec::new(),
             has_data: false,
             early_candidates: Vec::new(),
@@ -145,6 +148,9 @@ impl Peer {
     }
 
     fn rtc(&mut self, estimate: bool, now: Instant) -> &mut Rtc {
+        if self.rtc.is_none() {
+            self.estimates = estimate;
+        }
         let (settings, limits) = (&self.settings, &self.limits);
         let (locals, early) = (self.transport.locals(), &mut self.early_candidates);
         self.rtc.get_or_insert_with(|| {
@@ -170,7 +176,12 @@ impl Peer {
         let Some(rtc) = self.rtc.as_mut() else {
             return Err(NegotiationError::Closed);
         };
-        let answer = self.negotiation.accept_offer(rtc, offer)?;
+        let answer = match self.estimates {
+            true => self.negotiation.accept_offer(rtc, offer)?,
+            false => self
+                .negotiation
+                .accept_offer(rtc, &without_feedback_of_viewers(offer))?,
+        };
         self.negotiated(&answer);
         Ok(answer)
     }
@@ -274,6 +285,7 @@ impl Peer {
     }
 
     fn tell_gathered(&mut self) {
+        // Mostly nothing, and that is asked with every packet.
         for gathered in self.transport.take_gathered() {
             match gathered {
                 Gathered::Candidate(local) => {

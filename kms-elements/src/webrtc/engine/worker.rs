@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustc_hash::FxHashMap;
 
 use super::Counters;
 use super::channels::Message;
@@ -37,8 +38,11 @@ const CONNECTION: usize = 1 << 61;
 const BATCHES_A_TURN: usize = 4;
 /// How often silence, layers and limits are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Timers closer together than this fire together.
-const TIMER_FLOOR: Duration = Duration::from_millis(1);
+/// Timers fire at multiples of this, those of all peers together: being woken costs more than what most of them do.
+const TIMER_GRID: Duration = Duration::from_millis(4);
+/// A worker is woken this often at most, so that under load it finds several packets each time. A packet that comes
+/// alone is never kept waiting.
+const LEAST_BETWEEN_WAKES: Duration = Duration::from_millis(1);
 
 /// Starts a worker.
 pub(super) fn start(
@@ -57,7 +61,7 @@ pub(super) fn start(
             commands: receiver,
             settings,
             counters,
-            peers: HashMap::new(),
+            peers: FxHashMap::default(),
             socket: socket.map(Rc::new),
             listener,
             shared: Shared::default(),
@@ -65,6 +69,7 @@ pub(super) fn start(
             ready: VecDeque::new(),
             dirty: Vec::new(),
             buffers: Buffers::new(),
+            started: Instant::now(),
             next_tick: Instant::now() + TICK,
         };
         worker.run();
@@ -110,7 +115,7 @@ struct Worker {
     commands: Receiver<Command>,
     settings: EngineSettings,
     counters: Arc<Counters>,
-    peers: HashMap<u64, Peer>,
+    peers: FxHashMap<u64, Peer>,
     /// The one socket of all peers, where configured.
     socket: Option<Rc<Udp>>,
     /// Where connections of ICE over TCP come in.
@@ -124,13 +129,19 @@ struct Worker {
     /// Peers with something in their inbox or to be drained.
     dirty: Vec<u64>,
     buffers: Buffers,
+    started: Instant,
     next_tick: Instant,
 }
 
 impl Worker {
     fn run(mut self) {
         let mut events = Events::with_capacity(1024);
+        let mut woken = self.started;
         loop {
+            let rest = LEAST_BETWEEN_WAKES.saturating_sub(woken.elapsed());
+            if self.ready.is_empty() && !rest.is_zero() {
+                std::thread::park_timeout(rest);
+            }
             let timeout = self.next_wait();
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
@@ -138,6 +149,7 @@ impl Worker {
                 tracing::error!(%error, "a transport worker can't wait for its sockets and ends");
                 return;
             }
+            woken = Instant::now();
             for event in &events {
                 if event.token() != WAKER && !self.ready.contains(&event.token()) {
                     self.ready.push_back(event.token());
@@ -163,7 +175,7 @@ impl Worker {
             .peek()
             .map_or(self.next_tick, |Reverse((at, _))| *at)
             .min(self.next_tick);
-        timer.saturating_duration_since(now).max(TIMER_FLOOR)
+        timer.saturating_duration_since(now)
     }
 
     /// Carries out all commands there are. False: the worker is to end.
@@ -577,7 +589,7 @@ impl Worker {
             return;
         };
         if let Some(at) = outcome.wake {
-            let at = at.max(now + TIMER_FLOOR);
+            let at = on_grid(self.started, at.max(now));
             if peer.wake_at.is_none_or(|w| at < w || w <= now) {
                 peer.wake_at = Some(at);
                 self.timers.push(Reverse((at, id)));
@@ -649,6 +661,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// The next multiple of the grid after a moment.
+fn on_grid(zero: Instant, at: Instant) -> Instant {
+    let grid = TIMER_GRID.as_nanos() as u64;
+    let passed = at.saturating_duration_since(zero).as_nanos() as u64;
+    zero + Duration::from_nanos((passed / grid + 1) * grid)
 }
 
 /// Runs a peer's code. A panic in it ends that peer, not the worker with all the others.

@@ -62,6 +62,22 @@ pub fn restrict_directions(offer: &str, recvonly: bool, sendonly: bool) -> Strin
     lines.join("\r\n")
 }
 
+/// Takes transport-wide congestion control out of the m-lines of an offer that only receive. Its feedback would be
+/// some twenty packets a second of every viewer; where nothing estimates its bandwidth, nobody reads them.
+pub fn without_feedback_of_viewers(offer: &str) -> String {
+    const EXTENSION: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    let Ok(mut sdp) = Sdp::parse(offer) else {
+        return offer.to_owned();
+    };
+    for section in &mut sdp.sections {
+        if section.attribute("recvonly").is_some() {
+            let unread = |line: &String| line.ends_with(EXTENSION) || line.ends_with(" transport-cc");
+            section.lines.retain(|line| !unread(line));
+        }
+    }
+    sdp.write()
+}
+
 /// Mids of the m-lines that are not rejected, with their index.
 pub fn accepted_mids(sdp: &str) -> Vec<(usize, String)> {
     let Ok(sdp) = Sdp::parse(sdp) else {

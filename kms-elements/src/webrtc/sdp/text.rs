@@ -66,6 +66,17 @@ impl Sdp {
         Ok(sdp)
     }
 
+    /// The description as a text.
+    pub(super) fn write(&self) -> String {
+        let mut out = String::new();
+        for line in &self.session {
+            out.push_str(line);
+            out.push_str("\r\n");
+        }
+        self.sections.iter().for_each(|section| section.write(&mut out));
+        out
+    }
+
     /// The value of a session attribute.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         attribute(&self.session, name)

@@ -357,6 +357,9 @@ impl Transport {
 
     /// Sends what is due to STUN and TURN servers, and answers when to be called again.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Instant> {
+        if !self.gathering && self.stun.is_none() && self.relay.is_none() {
+            return None;
+        }
         let socket = self.socket.clone();
         let mut next = None;
         if let Some(query) = self.stun.as_mut() {

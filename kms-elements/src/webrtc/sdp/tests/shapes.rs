@@ -1,7 +1,7 @@
 //! Offers of all shapes, and the shape of their answers.
 
 use super::*;
-use crate::webrtc::sdp::accepted_mids;
+use crate::webrtc::sdp::{accepted_mids, without_feedback_of_viewers};
 
 #[test]
 fn offers_of_real_clients_are_answered_in_full() {
@@ -294,6 +294,18 @@ fn a_later_offer_may_drop_lines_and_add_some() {
     let offer = CHROMIUM_TWO_VIDEOS.replace("BUNDLE 0 1 2", "BUNDLE 7 1");
     let offer = offer.replace("a=mid:0", "a=mid:7");
     assert_eq!(again(&offer), all);
+}
+
+#[test]
+fn viewers_whose_bandwidth_nobody_estimates_send_no_feedback() {
+    let thinned = without_feedback_of_viewers(CHROMIUM_RECVONLY);
+    assert!(CHROMIUM_RECVONLY.contains("transport-cc") && !thinned.contains("transport-"));
+    assert_eq!(summary(&answer(&thinned)), summary(&answer(CHROMIUM_RECVONLY)));
+    let whole = without_feedback_of_viewers(CHROMIUM);
+    assert_eq!(
+        whole.matches("transport-").count(),
+        CHROMIUM.matches("transport-").count()
+    );
 }
 
 /// The m-lines taken: index and mid.
