@@ -205,7 +205,9 @@ impl Shared {
         if !session.is_empty() {
             params.insert("sessionId".into(), session.into());
         }
-        Ok(rpc.request(verb, ObjectParams(params)).await?)
+        // `closeSession` has no more to answer than `null`.
+        let members: Option<Map<String, Value>> = rpc.request(verb, ObjectParams(params)).await?;
+        Ok(members.unwrap_or_default())
     }
 
     /// The connection, as soon as there is one.
