@@ -1,7 +1,10 @@
 //! A worker: one thread that owns peers and their sockets, and forwards between them.
 
+mod passing;
+mod reading;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -15,12 +18,11 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustc_hash::FxHashMap;
 
 use super::Counters;
-use super::channels::Message;
 use super::command::{Command, Commands};
-use super::listener::{Accepted, Listener};
-use super::peer::{Outcome, Peer, slot};
+use super::listener::Listener;
+use super::peer::{Peer, slot};
 use super::shared::Shared;
-use super::transport::{Datagram, Surroundings};
+use super::transport::Surroundings;
 use super::udp::{Buffers, Udp};
 use crate::webrtc::api::{BandwidthEstimation, EngineSettings, GatherSettings, Kind, NegotiationError};
 
@@ -34,12 +36,8 @@ const RELAY: usize = 1 << 62;
 /// Tokens of accepted connections: this and a number.
 const CONNECTION: usize = 1 << 61;
 
-/// Batches taken from one socket before others get their turn.
-const BATCHES_A_TURN: usize = 4;
 /// How often silence, layers and limits are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Timers fire at multiples of this, those of all peers together: being woken costs more than what most of them do.
-const TIMER_GRID: Duration = Duration::from_millis(4);
 /// A worker is woken this often at most, so that under load it finds several packets each time. A packet that comes
 /// alone is never kept waiting.
 const LEAST_BETWEEN_WAKES: Duration = Duration::from_millis(1);
@@ -371,168 +369,6 @@ impl Worker {
         }
     }
 
-    /// Asks the source of a peer's video for a keyframe, if the peer can do nothing without.
-    fn ask_for_keyframe(&mut self, sink: u64, now: Instant) {
-        let Some(p) = self.peers.get(&sink).filter(|p| p.lacks_keyframe()) else {
-            return;
-        };
-        let (source, layer) = (p.sources[slot(Kind::Video)], p.wanted_layer());
-        if let Some(source) = source {
-            self.with(source, |s| s.request_keyframe(layer, now));
-        }
-    }
-
-    fn choose_layer(&mut self, sink: u64, now: Instant) {
-        let Some(source) = self.peers.get(&sink).and_then(|p| p.sources[slot(Kind::Video)]) else {
-            return;
-        };
-        let Some(bitrates) = self.peers.get(&source).map(|s| s.inbound.layer_bitrates()) else {
-            return;
-        };
-        if bitrates.len() < 2 {
-            return;
-        }
-        let wanted = self
-            .peers
-            .get_mut(&sink)
-            .and_then(|p| p.choose_layer(&bitrates, now));
-        if let Some(layer) = wanted {
-            self.with(source, |s| s.request_keyframe(layer, now));
-        }
-    }
-
-    /// Reads what has arrived, a few batches a socket, so that none starves the others.
-    fn read_sockets(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else {
-                break;
-            };
-            let more = match token {
-                SHARED => self.read_shared(),
-                LISTENER => self.accept(),
-                Token(t) if t & RELAY != 0 => self.read_relay((t & !RELAY) as u64),
-                Token(t) if t & CONNECTION != 0 => self.read_connection(token),
-                Token(peer) => self.read_peer(peer as u64),
-            };
-            if more {
-                self.ready.push_back(token);
-            }
-        }
-    }
-
-    fn read_peer(&mut self, id: u64) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
-        let Some(socket) = peer.transport.socket.clone() else {
-            return false;
-        };
-        let now = Instant::now();
-        let mut outcome = Outcome::default();
-        let (mut packets, mut bytes_in, mut more) = (0, 0, true);
-        for _ in 0..BATCHES_A_TURN {
-            let received = socket.receive(&mut self.buffers, |remote, local, bytes| {
-                packets += 1;
-                bytes_in += bytes.len() as u64;
-                guarded(peer, |p| p.receive((remote, local, bytes), &mut outcome, now));
-            });
-            more = match received {
-                Ok(more) => more,
-                Err(error) => {
-                    peer.fail(&format!("The socket failed: {error}"));
-                    false
-                }
-            };
-            if !more {
-                break;
-            }
-        }
-        self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
-        self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
-        self.route(id, outcome, now);
-        self.finish(id, now);
-        more
-    }
-
-    fn read_shared(&mut self) -> bool {
-        let Some(socket) = self.socket.clone() else {
-            return false;
-        };
-        let (shared, peers, now) = (&mut self.shared, &mut self.peers, Instant::now());
-        let mut outcomes: HashMap<u64, Outcome> = HashMap::new();
-        let (mut packets, mut bytes_in) = (0, 0);
-        let received = socket.receive(&mut self.buffers, |remote, local, bytes| {
-            packets += 1;
-            bytes_in += bytes.len() as u64;
-            let Some(id) = shared.peer_of(remote, bytes) else {
-                return;
-            };
-            let Some(peer) = peers.get_mut(&id) else { return };
-            let outcome = outcomes.entry(id).or_default();
-            guarded(peer, |p| p.receive((remote, local, bytes), outcome, now));
-        });
-        self.counters.packets_in.fetch_add(packets, Ordering::Relaxed);
-        self.counters.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
-        for (id, outcome) in outcomes {
-            self.route(id, outcome, now);
-            self.finish(id, now);
-        }
-        received.unwrap_or_else(|error| {
-            tracing::error!(%error, "the shared port failed");
-            false
-        })
-    }
-
-    fn accept(&mut self) -> bool {
-        if let Some(listener) = &mut self.listener {
-            listener.accept(self.poll.registry(), Instant::now());
-        }
-        false
-    }
-
-    /// Reads a connection of ICE over TCP: its first packet tells whose it is.
-    fn read_connection(&mut self, token: Token) -> bool {
-        let Some(listener) = self.listener.as_mut() else {
-            return false;
-        };
-        let shared = &self.shared;
-        let (id, first) = match listener.read(token, |packet| shared.peer_checked(packet)) {
-            Accepted::Unknown => return false,
-            Accepted::Of(peer) => (peer, None),
-            Accepted::Now(peer, connection) => (peer, Some(*connection)),
-        };
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
-        let mut packets = Vec::new();
-        if let Some((connection, packet)) = first {
-            let (remote, local) = (connection.remote, connection.local);
-            packets.push(Datagram::tcp(remote, local, packet));
-            peer.transport.adopt(token, connection);
-        }
-        let (more_packets, more) = peer.transport.read_connection(token);
-        packets.extend(more_packets);
-        self.take_in(id, packets);
-        more
-    }
-
-    fn read_relay(&mut self, id: u64) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
-        let (packets, more) = peer.transport.read_relay(Instant::now());
-        self.take_in(id, packets);
-        more
-    }
-
-    fn take_in(&mut self, id: u64, packets: Vec<Datagram>) {
-        let (now, mut outcome) = (Instant::now(), Outcome::default());
-        if let Some(peer) = self.peers.get_mut(&id) {
-            guarded(peer, |p| p.take_in_all(packets, &mut outcome, now));
-            self.route(id, outcome, now);
-        }
-    }
-
     fn gather(&mut self, id: u64, settings: &GatherSettings, now: Instant) {
         let around = Surroundings {
             registry: self.poll.registry(),
@@ -544,130 +380,6 @@ impl Worker {
             self.dirty.push(id);
         }
     }
-
-    /// Drains peers and passes on what they received, until nothing is left to do.
-    fn settle(&mut self) {
-        let now = Instant::now();
-        while !self.dirty.is_empty() {
-            let mut dirty = std::mem::take(&mut self.dirty);
-            dirty.sort_unstable();
-            dirty.dedup();
-            for id in dirty {
-                self.settle_peer(id, now);
-            }
-        }
-    }
-
-    /// Drains a peer that has received, unless its turn comes anyway because it is to send as well.
-    fn finish(&mut self, id: u64, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|p| p.inbox.is_empty()) else {
-            return;
-        };
-        let mut outcome = Outcome::default();
-        guarded(peer, |p| p.drain(&mut outcome, now));
-        self.route(id, outcome, now);
-    }
-
-    fn settle_peer(&mut self, id: u64, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        let mut outcome = Outcome::default();
-        guarded(peer, |p| {
-            if !p.inbox.is_empty() {
-                p.write_inbox(now);
-            }
-            p.timeout(now);
-            p.drain(&mut outcome, now);
-        });
-        self.route(id, outcome, now);
-    }
-
-    /// Passes on what came of a peer's turn to the peers it feeds, and to the one that feeds it.
-    fn route(&mut self, id: u64, outcome: Outcome, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        if let Some(at) = outcome.wake {
-            let at = on_grid(self.started, at.max(now));
-            if peer.wake_at.is_none_or(|w| at < w || w <= now) {
-                peer.wake_at = Some(at);
-                self.timers.push(Reverse((at, id)));
-            }
-        }
-        if outcome.wants_keyframe
-            && let (Some(source), layer) = (peer.sources[slot(Kind::Video)], peer.wanted_layer())
-        {
-            self.with(source, |s| s.request_keyframe(layer, now));
-        }
-        if outcome.packets.is_empty() && outcome.messages.is_empty() {
-            return;
-        }
-        // Taken out and put back: the peers it feeds may be any of the same map, itself included.
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        let sinks = std::mem::take(&mut peer.sinks);
-        for packet in outcome.packets {
-            let packet = Rc::new(packet);
-            for sink in &sinks[slot(packet.kind)] {
-                if let Some(p) = self.peers.get_mut(sink) {
-                    if p.inbox.is_empty() {
-                        self.dirty.push(*sink);
-                    }
-                    p.inbox.push((id, packet.clone()));
-                }
-            }
-        }
-        for message in outcome.messages {
-            self.pass_on(&sinks[slot(Kind::Data)], &message);
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.sinks = sinks;
-        }
-    }
-
-    fn pass_on(&mut self, sinks: &[u64], message: &Message) {
-        for sink in sinks {
-            self.with(*sink, |p| p.send_message(message));
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        let now = Instant::now();
-        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.timers.pop();
-            if let Some(peer) = self.peers.get_mut(&id)
-                && peer.wake_at == Some(at)
-            {
-                peer.wake_at = None;
-                self.dirty.push(id);
-            }
-        }
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            if let Some(listener) = &mut self.listener {
-                listener.tick(now);
-            }
-            let ids: Vec<u64> = self.peers.keys().copied().collect();
-            for id in ids {
-                self.with(id, |p| p.tick(now));
-                self.choose_layer(id, now);
-                // The request or the keyframe may have been lost, and senders ignore requests that come too soon.
-                self.ask_for_keyframe(id, now);
-            }
-        }
-    }
-}
-
-/// The next multiple of the grid after a moment.
-fn on_grid(zero: Instant, at: Instant) -> Instant {
-    let grid = TIMER_GRID.as_nanos() as u64;
-    let passed = at.saturating_duration_since(zero).as_nanos() as u64;
-    zero + Duration::from_nanos((passed / grid + 1) * grid)
 }
 
 /// Runs a peer's code. A panic in it ends that peer, not the worker with all the others.

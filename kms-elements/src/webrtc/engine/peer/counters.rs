@@ -1,0 +1,96 @@
+//! A peer's counters, as str0m reports them once a second.
+
+use str0m::stats::{MediaEgressStats, MediaIngressStats};
+
+use super::Peer;
+use crate::webrtc::api::{Kind, PeerStats, StreamStats};
+use crate::webrtc::engine::rtc::codec_name;
+
+impl Peer {
+    pub(in crate::webrtc::engine) fn inbound_stats(&mut self, stats: &MediaIngressStats) {
+        let rid = stats.rid.map(|r| r.to_string());
+        let found = self
+            .inbound
+            .streams()
+            .find(|(_, _, mid, rid, _)| *mid == stats.mid && *rid == stats.rid);
+        let Some((ssrc, kind, _, _, params)) = found else {
+            return;
+        };
+        let clock = params.map_or(90_000.0, |p| f64::from(p.spec().clock_rate.get()));
+        let fraction = f64::from(stats.loss.unwrap_or_default());
+        let entry = entry(&mut self.stats.inbound, kind, rid);
+        *entry = StreamStats {
+            ssrc: *ssrc,
+            codec: params.map(|p| codec_name(p.spec().codec).to_owned()),
+            packets: stats.packets,
+            bytes: stats.bytes,
+            packets_lost: stats
+                .remote
+                .as_ref()
+                .map_or(0, |r| r.packets as i64 - stats.packets as i64)
+                .max(0),
+            fraction_lost: fraction,
+            jitter: f64::from(stats.jitter) / clock,
+            round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
+            fir_count: stats.firs,
+            pli_count: stats.plis,
+            nack_count: stats.nacks,
+            remb: self.limits.max_video_recv,
+            ..entry.clone()
+        };
+    }
+
+    pub(in crate::webrtc::engine) fn outbound_stats(&mut self, stats: &MediaEgressStats) {
+        let Some(track) = self.outbound.iter().find(|t| t.mid() == stats.mid) else {
+            return;
+        };
+        let (kind, Some((ssrc, codec))) = (track.kind(), track.sending()) else {
+            return;
+        };
+        let (remb, target) = (self.remb, self.available.unwrap_or_default() as f64);
+        let entry = entry(&mut self.stats.outbound, kind, None);
+        *entry = StreamStats {
+            ssrc: *ssrc,
+            codec: codec.map(str::to_owned),
+            packets: stats.packets,
+            bytes: stats.bytes,
+            packets_lost: stats
+                .remote
+                .as_ref()
+                .map_or(0, |r| i64::from(r.packets_lost as i32)),
+            fraction_lost: f64::from(stats.loss.unwrap_or_default()),
+            round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
+            fir_count: stats.firs,
+            pli_count: stats.plis,
+            nack_count: stats.nacks,
+            remb,
+            target_bitrate: if kind == Kind::Video { target } else { 0.0 },
+            ..entry.clone()
+        };
+    }
+
+    /// Counters; `None` before the first negotiation.
+    pub(in crate::webrtc::engine) fn stats(&self) -> Option<PeerStats> {
+        self.rtc.as_ref()?;
+        let (data_channels, data_channels_opened, data_channels_closed) = self.channels.stats();
+        Some(PeerStats {
+            data_channels,
+            data_channels_opened,
+            data_channels_closed,
+            ..self.stats.clone()
+        })
+    }
+}
+
+fn entry(list: &mut Vec<StreamStats>, kind: Kind, rid: Option<String>) -> &mut StreamStats {
+    let found = list.iter().position(|s| s.kind == Some(kind) && s.rid == rid);
+    let index = found.unwrap_or_else(|| {
+        list.push(StreamStats {
+            kind: Some(kind),
+            rid,
+            ..StreamStats::default()
+        });
+        list.len() - 1
+    });
+    &mut list[index]
+}
