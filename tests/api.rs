@@ -65,3 +65,10 @@ fn the_reference_is_up_to_date() {
 fn the_description_for_the_client_is_up_to_date() {
     is_committed(top().join("client/tests/api.json"), &describe(&["--json"]));
 }
+
+#[test]
+fn the_types_of_the_client_are_up_to_date() {
+    let api = serde_json::from_str(&describe(&["--json"])).unwrap();
+    let types = kms_client::generate::generate(&api).unwrap();
+    is_committed(top().join("client/src/generated.rs"), &types);
+}

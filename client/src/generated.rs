@@ -448,7 +448,7 @@ pub trait MediaObject: Object {
         self.handle().invoke("getCreationTime")
     }
 
-    /// Sets a tag.
+    /// Sets a tag. Error 40107 if it is longer than 16 KiB or the object has 256 tags already.
     fn add_tag(&self, key: &str, value: &str) -> Request<()> {
         self.handle().invoke("addTag").arg("key", key).arg("value", value)
     }
