@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use str0m::media::{Mid, Rid, Rids};
 use str0m::Rtc;
+use str0m::media::{Mid, Rid, Rids};
 
 use super::{Peer, slot};
 use crate::webrtc::api::{Kind, Limits, NegotiationError, OfferOptions};
