@@ -41,6 +41,40 @@ struct Stream {
     rid: Option<Rid>,
     layer: u8,
     params: Option<PayloadParams>,
+    received: Received,
+}
+
+/// Which packets of a stream have come, counted from the first one that did: those sent before the keys were agreed were
+/// never ours to receive.
+#[derive(Default)]
+struct Received {
+    /// Extended sequence numbers of the first packet and of the latest.
+    range: Option<(u64, u64)>,
+    packets: u64,
+}
+
+impl Received {
+    fn packet(&mut self, sequence: u64) {
+        let (first, latest) = self.range.unwrap_or((sequence, sequence));
+        if sequence < first {
+            return;
+        }
+        self.range = Some((first, latest.max(sequence)));
+        self.packets += 1;
+    }
+
+    /// Packets that have neither come nor been repaired by a retransmission (RFC 3550, appendix A.3).
+    fn lost(&self) -> u64 {
+        self.range.map_or(0, |(first, latest)| (latest - first + 1).saturating_sub(self.packets))
+    }
+}
+
+/// What the statistics tell of a stream.
+pub(super) struct StreamSummary {
+    pub(super) ssrc: Ssrc,
+    pub(super) kind: Kind,
+    pub(super) params: Option<PayloadParams>,
+    pub(super) lost: u64,
 }
 
 /// Bitrate of one layer, measured over a window.
@@ -117,6 +151,7 @@ impl Inbound {
             self.discover(rtc, ssrc)?;
         }
         let stream = self.streams.get_mut(&ssrc)?;
+        stream.received.packet(*packet.seq_no);
         let pt = packet.header.payload_type;
         if stream.params.is_none_or(|p| p.pt() != pt) {
             stream.params = rtc.codec_config().params().iter().find(|p| p.pt() == pt).copied();
@@ -152,6 +187,8 @@ impl Inbound {
         let kind = kind(rtc.media(mid)?.kind());
         let rids = &self.track(kind).rids;
         let layer = rids.iter().position(|r| *r == rid).unwrap_or(0) as u8;
+        // A sender that began anew, with another SSRC, has left its former stream.
+        self.streams.retain(|_, s| s.mid != mid || s.rid != rid);
         if self.streams.len() >= MOST_STREAMS {
             self.streams.clear();
         }
@@ -163,6 +200,7 @@ impl Inbound {
                 rid,
                 layer,
                 params: None,
+                received: Received::default(),
             },
         );
         Some(())
@@ -290,13 +328,15 @@ impl Inbound {
         !std::mem::replace(&mut track.receiving, true)
     }
 
-    /// Streams with their kind and layer name, for statistics.
-    pub(super) fn streams(
-        &self,
-    ) -> impl Iterator<Item = (Ssrc, Kind, Mid, Option<Rid>, Option<PayloadParams>)> + '_ {
-        self.streams
-            .iter()
-            .map(|(ssrc, s)| (*ssrc, s.kind, s.mid, s.rid, s.params))
+    /// The stream that a layer of an m-line arrives in now.
+    pub(super) fn stream(&self, mid: Mid, rid: Option<Rid>) -> Option<StreamSummary> {
+        let (ssrc, stream) = self.streams.iter().find(|(_, s)| s.mid == mid && s.rid == rid)?;
+        Some(StreamSummary {
+            ssrc: *ssrc,
+            kind: stream.kind,
+            params: stream.params,
+            lost: stream.received.lost(),
+        })
     }
 }
 
@@ -318,4 +358,23 @@ fn rtp_stream(bytes: &[u8]) -> Option<(Ssrc, u8)> {
     }
     let ssrc = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
     Some((Ssrc::from(ssrc), second & 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_is_what_neither_came_nor_was_repaired() {
+        let mut received = Received::default();
+        assert_eq!(received.lost(), 0);
+        for sequence in [10, 11, 14] {
+            received.packet(sequence);
+        }
+        assert_eq!(received.lost(), 2);
+        received.packet(12); // late, or repaired
+        assert_eq!(received.lost(), 1);
+        received.packet(9); // from before the first: not counted either way
+        assert_eq!(received.lost(), 1);
+    }
 }

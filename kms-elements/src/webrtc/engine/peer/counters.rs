@@ -9,26 +9,19 @@ use crate::webrtc::engine::rtc::codec_name;
 impl Peer {
     pub(in crate::webrtc::engine) fn inbound_stats(&mut self, stats: &MediaIngressStats) {
         let rid = stats.rid.map(|r| r.to_string());
-        let found = self
-            .inbound
-            .streams()
-            .find(|(_, _, mid, rid, _)| *mid == stats.mid && *rid == stats.rid);
-        let Some((ssrc, kind, _, _, params)) = found else {
+        let Some(stream) = self.inbound.stream(stats.mid, stats.rid) else {
             return;
         };
+        let params = stream.params;
         let clock = params.map_or(90_000.0, |p| f64::from(p.spec().clock_rate.get()));
         let fraction = f64::from(stats.loss.unwrap_or_default());
-        let entry = entry(&mut self.stats.inbound, kind, rid);
+        let entry = entry(&mut self.stats.inbound, stream.kind, rid);
         *entry = StreamStats {
-            ssrc: *ssrc,
+            ssrc: *stream.ssrc,
             codec: params.map(|p| codec_name(p.spec().codec).to_owned()),
             packets: stats.packets,
             bytes: stats.bytes,
-            packets_lost: stats
-                .remote
-                .as_ref()
-                .map_or(0, |r| r.packets as i64 - stats.packets as i64)
-                .max(0),
+            packets_lost: stream.lost as i64,
             fraction_lost: fraction,
             jitter: f64::from(stats.jitter) / clock,
             round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
