@@ -65,7 +65,9 @@ impl Received {
 
     /// Packets that have neither come nor been repaired by a retransmission (RFC 3550, appendix A.3).
     fn lost(&self) -> u64 {
-        self.range.map_or(0, |(first, latest)| (latest - first + 1).saturating_sub(self.packets))
+        self.range.map_or(0, |(first, latest)| {
+            (latest - first + 1).saturating_sub(self.packets)
+        })
     }
 }
 

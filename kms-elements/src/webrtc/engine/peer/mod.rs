@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
 use str0m::{Candidate, Rtc};
@@ -26,6 +26,8 @@ use crate::webrtc::api::{
 
 /// Candidates of a remote that are checked; it has a handful for each of its addresses.
 const MOST_CANDIDATES: usize = 64;
+/// How often the route to the remote is looked at.
+const ROUTE_CHECK: Duration = Duration::from_secs(5);
 
 /// What a peer's turn leaves for its worker to pass on.
 #[derive(Default)]
@@ -70,6 +72,7 @@ pub(super) struct Peer {
     ice_deadline: Option<Instant>,
     dtls: DtlsState,
     pair: Option<(SocketAddr, SocketAddr)>,
+    route_checked: Instant,
     media_connected: bool,
     last_media: Option<Instant>,
     stats: PeerStats,
@@ -122,6 +125,7 @@ impl Peer {
             ice_deadline: None,
             dtls: DtlsState::New,
             pair: None,
+            route_checked: Instant::now(),
             media_connected: false,
             last_media: None,
             stats: PeerStats::default(),
@@ -246,6 +250,10 @@ impl Peer {
         if self.ice_deadline.is_some_and(|deadline| now >= deadline) {
             self.ice_deadline = None;
             self.set_ice(IceState::Failed);
+        }
+        if let Some(pair) = self.pair.filter(|_| now >= self.route_checked + ROUTE_CHECK) {
+            self.route_checked = now;
+            self.transport.check_route(pair);
         }
         let limit = self.limits.max_video_recv;
         if limit > 0

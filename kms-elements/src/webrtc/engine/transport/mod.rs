@@ -18,7 +18,7 @@ use str0m::net::{Protocol, TcpType, Transmit};
 use self::relay::Relay;
 use self::stun::StunQuery;
 use self::tcp::{Framed, Pipe};
-use super::udp::Udp;
+use super::udp::{Udp, usual_source};
 use crate::webrtc::api::{GatherSettings, TurnServer, TurnTransport};
 use crate::webrtc::ice::host_candidates;
 
@@ -91,6 +91,10 @@ struct RelayPath {
 pub(super) struct Transport {
     /// Shared only with the worker while it reads from it, or with all peers of a worker.
     pub(super) socket: Option<Rc<Udp>>,
+    /// What packets are marked with where the socket does not do it, being shared.
+    pub(super) dscp: Option<u8>,
+    /// The pair in use, as long as the kernel by itself sends from its local address.
+    usual: Option<(SocketAddr, SocketAddr)>,
     /// TCP connections the remote has opened, with their tokens.
     connections: Vec<(Token, Framed)>,
     relay: Option<Box<RelayPath>>,
@@ -233,13 +237,22 @@ impl Transport {
             });
             return Ok(());
         }
+        let from =
+            (self.usual != Some((transmit.source, transmit.destination))).then(|| transmit.source.ip());
         socket
             .ok_or_else(lost)?
-            .send(transmit.source.ip(), transmit.destination, &transmit.contents)
+            .send(transmit.destination, &transmit.contents, from, self.dscp)
+    }
+
+    /// Looks whether the kernel's own choice of a source address is that of the pair in use: then packets need not name
+    /// one, which saves some of the kernel's time. Called every now and then, for routes change.
+    pub(super) fn check_route(&mut self, (source, remote): (SocketAddr, SocketAddr)) {
+        self.usual = (usual_source(remote) == Some(source.ip())).then_some((source, remote));
     }
 
     /// A pair is in use from now on.
     pub(super) fn selected(&mut self, source: SocketAddr, remote: SocketAddr, now: Instant) {
+        self.check_route((source, remote));
         if let Some(path) = self.relay.as_mut().filter(|p| p.relay.relayed() == Some(source)) {
             path.relay.selected(remote, now);
         }
@@ -426,7 +439,7 @@ impl RelayPath {
 
 fn send_from_anywhere(socket: Option<&Udp>, to: SocketAddr, bytes: &[u8]) {
     // What is lost is sent again.
-    let _ = socket.map(|s| s.send(super::udp::unspecified(to), to, bytes));
+    let _ = socket.map(|s| s.send(to, bytes, None, None));
 }
 
 /// A candidate line of a server-reflexive or relayed address (RFC 8839, section 5.1).

@@ -310,6 +310,7 @@ impl Worker {
         }
         if let Some(socket) = &self.socket {
             p.transport.socket = Some(socket.clone());
+            p.transport.dscp = p.settings().dscp;
             return Ok(());
         }
         let mut udp = Udp::bind(
