@@ -78,8 +78,10 @@ pub(super) struct Peer {
     stats: PeerStats,
     /// When something is due to a STUN or TURN server.
     servers_due: Option<Instant>,
-    /// When the peer is to be woken next, and whether the worker's timers know.
-    pub(super) wake_at: Option<Instant>,
+    /// When the peer is to be woken next.
+    pub(super) due: Option<Instant>,
+    /// When the worker's timer for it fires; not later than that.
+    pub(super) timer: Option<Instant>,
     counters: Arc<Counters>,
 }
 
@@ -130,7 +132,8 @@ impl Peer {
             last_media: None,
             stats: PeerStats::default(),
             servers_due: None,
-            wake_at: None,
+            due: None,
+            timer: None,
             counters,
         }
     }

@@ -2,18 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::bwe::BweKind;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::RtpPacket;
-use str0m::{Candidate, Event, IceConnectionState, Input, Output};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, PacerReason, Reason};
 
 use super::{Outcome, Peer, slot};
 use crate::webrtc::api::{DtlsState, IceState, PeerEvent};
 use crate::webrtc::engine::negotiate::ice_deadline;
 use crate::webrtc::engine::outbound::Written;
 use crate::webrtc::engine::transport::{Datagram, Sorted};
+
+/// What str0m wants to be woken for, at once, after it has sent media.
+const SENT: Reason = Reason::Pacer(PacerReason::Handle);
+/// When a peer that has just sent is looked at again, unless it sends more before: str0m tells only the earliest of the
+/// times it wants to be woken at, and this one hides what else is due, such as reports.
+const AFTER_SENDING: Duration = Duration::from_millis(20);
 
 impl Peer {
     /// Takes in a datagram of the socket.
@@ -133,14 +139,33 @@ impl Peer {
     /// Takes everything out of the transport: datagrams are sent, events are told, and what concerns other peers is left
     /// in the outcome, as is when the peer wants to be woken.
     pub(in crate::webrtc::engine) fn drain(&mut self, outcome: &mut Outcome, now: Instant) {
+        let mut sent = 0;
         outcome.wake = loop {
             let Some(rtc) = self.rtc.as_mut() else {
                 break self.servers_due;
             };
             match rtc.poll_output() {
-                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, now),
+                Ok(Output::Transmit(transmit)) => {
+                    sent += 1;
+                    self.transmit(&transmit, now);
+                }
                 Ok(Output::Event(event)) => self.event(event, outcome, now),
+                // Without an estimate nothing is paced: this only says that something was sent. One of two tracks may
+                // have more, though, when the other has run out.
+                Ok(Output::Timeout(_))
+                    if rtc.last_timeout_reason() == SENT && !self.estimates && sent > 1 =>
+                {
+                    sent = 0;
+                    if let Err(error) = rtc.handle_input(Input::Timeout(now)) {
+                        self.closed(&error.to_string());
+                    }
+                }
                 Ok(Output::Timeout(at)) => {
+                    let at = if rtc.last_timeout_reason() == SENT && !self.estimates {
+                        now + AFTER_SENDING
+                    } else {
+                        at
+                    };
                     let due = [self.inbound.next_due(), self.servers_due];
                     break due.into_iter().flatten().chain([at]).min();
                 }

@@ -58,8 +58,9 @@ impl Worker {
         };
         if let Some(at) = outcome.wake {
             let at = on_grid(self.started, at.max(now));
-            if peer.wake_at.is_none_or(|w| at < w || w <= now) {
-                peer.wake_at = Some(at);
+            peer.due = Some(at);
+            if peer.timer.is_none_or(|timer| at < timer) {
+                peer.timer = Some(at);
                 self.timers.push(Reverse((at, id)));
             }
         }
@@ -108,11 +109,16 @@ impl Worker {
                 break;
             }
             self.timers.pop();
-            if let Some(peer) = self.peers.get_mut(&id)
-                && peer.wake_at == Some(at)
-            {
-                peer.wake_at = None;
-                self.dirty.push(id);
+            let Some(peer) = self.peers.get_mut(&id).filter(|p| p.timer == Some(at)) else {
+                continue;
+            };
+            // Most peers have had a turn since, and want to be woken later: timers are put off when they fire, not with
+            // every packet.
+            peer.timer = peer.due.filter(|due| *due > now);
+            match peer.timer {
+                Some(later) => self.timers.push(Reverse((later, id))),
+                None if peer.due.take().is_some() => self.dirty.push(id),
+                None => {}
             }
         }
         if now >= self.next_tick {
