@@ -28,6 +28,10 @@ const TIMER_FLOOR: Duration = Duration::from_millis(2);
 /// Longest wait; only so that a missed wake-up would be no standstill.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
+/// The thread reads its sockets this often at most. Were it woken by each packet, the kernel would charge the waking to
+/// the server that sends it. Packets that are due leave in between.
+const REST: Duration = Duration::from_millis(1);
+
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// Number of a peer.
@@ -67,6 +71,7 @@ impl Load {
             due: BinaryHeap::new(),
             buffers: Buffers::new(),
             tally: Tally::new(Instant::now()),
+            woke: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("load".into())
@@ -185,6 +190,8 @@ struct Worker {
     due: BinaryHeap<Reverse<(Instant, PeerId, Task)>>,
     buffers: Buffers,
     tally: Tally,
+    /// When sockets were last read.
+    woke: Instant,
 }
 
 impl Worker {
@@ -195,7 +202,6 @@ impl Worker {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
             }
-            let woke = Instant::now();
             loop {
                 match jobs.try_recv() {
                     Ok(job) => job(&mut self),
@@ -208,19 +214,27 @@ impl Worker {
             }
             self.do_what_is_due();
             let now = Instant::now();
-            self.tally.count_busy(now - woke, now);
+            self.tally.count_busy(now - self.woke, now);
         }
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let now = Instant::now();
+        let due = self.due.peek().map(|Reverse((at, ..))| *at);
+        let rest = (self.woke + REST).min(due.unwrap_or(now + REST));
+        if rest > now {
+            std::thread::park_timeout(rest - now);
+        }
         let mut longest = LONGEST_WAIT;
-        if let Some(Reverse((at, ..))) = self.due.peek() {
-            match *at <= Instant::now() {
+        if let Some(at) = due {
+            match at <= Instant::now() {
                 true => longest = Duration::ZERO,
-                false => self.timer.set(*at)?,
+                false => self.timer.set(at)?,
             }
         }
-        self.poll.poll(events, Some(longest))
+        let waited = self.poll.poll(events, Some(longest));
+        self.woke = Instant::now();
+        waited
     }
 
     fn read(&mut self, Token(id): Token) {
@@ -229,7 +243,7 @@ impl Worker {
         };
         // epoll tells of every packet that comes after a read, so reading until one would block isn't needed.
         while peer.receive(&mut self.buffers, &mut self.tally, Instant::now()) {}
-        let wake = peer.drain(&mut self.tally, Instant::now());
+        let wake = peer.drain(&mut self.tally);
         self.wake(id, wake);
     }
 

@@ -1,11 +1,17 @@
 //! One WebRTC peer: what a browser would be, with a socket of its own.
 
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::UdpSocket;
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
@@ -17,23 +23,58 @@ use crate::error::{Context, Error, Result};
 use crate::media::{self, AUDIO_BYTES, AUDIO_TICKS, PACKETS_PER_FRAME, VIDEO_BYTES, VIDEO_TICKS, Vp8Place};
 use crate::tally::Tally;
 
-/// Room for what the kernel hands over at once: it may join packets of one sender (GRO).
-const BUFFER: usize = 65_536;
+/// Packets taken from a socket at once.
+const BATCH: usize = 16;
+/// The largest packet there can be.
+const LARGEST: usize = 2_048;
 
 /// Buffers to receive into, shared by all peers of a thread.
 pub(crate) struct Buffers {
     data: Vec<Vec<u8>>,
-    meta: Vec<RecvMeta>,
+    /// What came: length, and how long ago the kernel took it in.
+    came: Vec<(SocketAddr, usize, Duration)>,
 }
 
 impl Buffers {
     /// Buffers for one batch.
     pub(crate) fn new() -> Buffers {
         Buffers {
-            data: vec![vec![0; BUFFER]; BATCH_SIZE],
-            meta: vec![RecvMeta::default(); BATCH_SIZE],
+            data: vec![vec![0; LARGEST]; BATCH],
+            came: Vec::with_capacity(BATCH),
         }
     }
+
+    fn receive(&mut self, socket: &UdpSocket) -> nix::Result<()> {
+        self.came.clear();
+        // New each time: a call shortens what it says of the room for timestamps.
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(cmsg_space!(TimeSpec)));
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
+            self.data.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let packets = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for packet in packets {
+            let stamp = packet.cmsgs()?.find_map(|c| match c {
+                ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                _ => None,
+            });
+            let age = stamp.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+            let from = packet.address.as_ref().and_then(address);
+            self.came.extend(from.map(|from| (from, packet.bytes, age)));
+        }
+        Ok(())
+    }
+}
+
+fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|a| SocketAddr::from((a.ip(), a.port())));
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|a| SocketAddr::from((a.ip(), a.port())))
+    })
 }
 
 /// A stream that is sent.
@@ -60,7 +101,6 @@ impl Track {
 pub(crate) struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
-    state: UdpSocketState,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     video: Option<Track>,
@@ -72,6 +112,8 @@ pub(crate) struct Peer {
     wants_keyframe: bool,
     connected: bool,
     failure: Option<String>,
+    /// When the kernel took in the packet that is being looked at.
+    came_at: Instant,
     /// When its thread will let time pass for it.
     pub(crate) wake_at: Option<Instant>,
 }
@@ -80,7 +122,11 @@ impl Peer {
     /// A peer at a free port of an address of this machine.
     pub(crate) fn bind(ip: IpAddr, now: Instant) -> Result<Peer> {
         let socket = std::net::UdpSocket::bind((ip, 0)).context("binding a socket")?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket)).context("setting up a socket")?;
+        // By these latency is measured: what this thread takes until it reads a packet is not the server's.
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+            .map_err(std::io::Error::from)
+            .context("asking for timestamps")?;
+        socket.set_nonblocking(true).context("setting up a socket")?;
         let local = socket.local_addr().context("binding a socket")?;
         let mut rtc = RtcConfig::new()
             .set_rtp_mode(true)
@@ -92,7 +138,6 @@ impl Peer {
         Ok(Peer {
             rtc,
             socket: UdpSocket::from_std(socket),
-            state,
             local,
             pending: None,
             video: None,
@@ -103,6 +148,7 @@ impl Peer {
             wants_keyframe: true,
             connected: false,
             failure: None,
+            came_at: now,
             wake_at: None,
         })
     }
@@ -190,28 +236,21 @@ impl Peer {
 
     /// Receives a batch of packets. False: there is no more for now.
     pub(crate) fn receive(&mut self, buffers: &mut Buffers, tally: &mut Tally, now: Instant) -> bool {
-        let mut slices = buffers.data.iter_mut().map(|b| IoSliceMut::new(b));
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-        let received = self
-            .state
-            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta);
-        let count = match received {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+        match buffers.receive(&self.socket) {
+            Ok(()) => {}
+            Err(Errno::EAGAIN) => return false,
             // An ICMP error about an earlier packet; ICE finds out by itself.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            Err(Errno::ECONNREFUSED) => return true,
             Err(error) => {
                 self.fail(error.to_string());
                 return false;
             }
-        };
-        for (meta, data) in buffers.meta.iter().zip(&buffers.data).take(count) {
-            for bytes in data[..meta.len].chunks(meta.stride.max(1)) {
-                self.receive_one(meta.addr, bytes, tally, now);
-            }
         }
-        count == BATCH_SIZE
+        for ((from, length, age), data) in buffers.came.iter().zip(&buffers.data) {
+            self.came_at = now.checked_sub(*age).unwrap_or(now);
+            self.receive_one(*from, &data[..*length], tally, now);
+        }
+        buffers.came.len() == BATCH
     }
 
     fn receive_one(&mut self, from: SocketAddr, bytes: &[u8], tally: &mut Tally, now: Instant) {
@@ -222,7 +261,7 @@ impl Peer {
             return self.fail(error.to_string());
         }
         // At once: str0m has room for one received packet.
-        self.drain(tally, now);
+        self.drain(tally);
     }
 
     /// Lets time pass.
@@ -231,26 +270,19 @@ impl Peer {
             self.fail(error.to_string());
             return None;
         }
-        self.drain(tally, now)
+        self.drain(tally)
     }
 
     /// Sends what waits to be sent and counts what was received. Answers when it wants time to pass.
-    pub(crate) fn drain(&mut self, tally: &mut Tally, now: Instant) -> Option<Instant> {
+    pub(crate) fn drain(&mut self, tally: &mut Tally) -> Option<Instant> {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => return Some(at),
                 Ok(Output::Transmit(packet)) => {
-                    let transmit = Transmit {
-                        destination: packet.destination,
-                        ecn: None,
-                        contents: &packet.contents,
-                        segment_size: None,
-                        src_ip: None,
-                    };
                     // What the kernel has no room for is lost, and shows up as loss.
-                    let _ = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+                    let _ = self.socket.send_to(&packet.contents, packet.destination);
                 }
-                Ok(Output::Event(event)) => self.event(event, tally, now),
+                Ok(Output::Event(event)) => self.event(event, tally),
                 Err(error) => {
                     self.fail(error.to_string());
                     return None;
@@ -259,11 +291,11 @@ impl Peer {
         }
     }
 
-    fn event(&mut self, event: Event, tally: &mut Tally, now: Instant) {
+    fn event(&mut self, event: Event, tally: &mut Tally) {
         match event {
             Event::RtpPacket(packet) => {
                 if let Some(sent_at) = media::sent_at(&packet.payload) {
-                    tally.count_received(sent_at, now);
+                    tally.count_received(sent_at, self.came_at);
                 }
             }
             Event::KeyframeRequest(_) => self.wants_keyframe = true,
