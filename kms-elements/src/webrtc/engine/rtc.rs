@@ -1,9 +1,10 @@
 //! How str0m is set up for this server.
 
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
-use str0m::config::DtlsCert;
+use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::Codec;
 use str0m::media::MediaKind;
 use str0m::{Rtc, RtcConfig};
@@ -22,6 +23,7 @@ const AUDIO_SEND_BUFFER: usize = 32;
 /// A transport in RTP mode with the codecs this server forwards.
 pub(super) fn build(settings: &PeerSettings, limits: &Limits, estimate_bandwidth: bool, now: Instant) -> Rtc {
     let mut config = RtcConfig::new()
+        .set_crypto_provider(crypto())
         .set_rtp_mode(true)
         .set_dtls_cert(DtlsCert {
             certificate: settings.certificate.certificate.clone(),
@@ -43,6 +45,17 @@ pub(super) fn build(settings: &PeerSettings, limits: &Limits, estimate_bandwidth
         config = config.enable_bwe(Some(START_BITRATE));
     }
     config.build(now)
+}
+
+/// OpenSSL for DTLS, and AWS-LC for what is done with every packet.
+fn crypto() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        Arc::new(CryptoProvider {
+            dtls_provider: str0m_openssl::default_provider().dtls_provider,
+            ..str0m_aws_lc_rs::default_provider()
+        })
+    });
+    PROVIDER.clone()
 }
 
 /// Name of a codec, as descriptions and errors name it.
