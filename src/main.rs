@@ -1,7 +1,6 @@
 //! `kms`: a media server that speaks the Kurento Protocol.
 
 mod config;
-mod edge;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
 use config::{Config, LogFormat};
+use kms::edge;
 use kms_core::{Registry, Server, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -195,7 +195,14 @@ async fn serve(config: Config) -> Result<(), String> {
         )
     })?;
     let (end, ending) = watch::channel(false);
-    let router = edge::router(server.clone(), &config, ending.clone());
+    let settings = edge::Settings {
+        path: config.server.path.as_str().to_owned(),
+        queue_messages: config.server.event_queue_messages,
+        queue_bytes: config.server.event_queue_bytes,
+        max_message: config.server.max_message_bytes,
+        max_connections: config.server.max_connections,
+    };
+    let router = edge::router(server.clone(), &settings, ending.clone());
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),

@@ -1,5 +1,8 @@
 //! The daemon's edge: the websocket that application servers connect to, and the HTTP routes beside it.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod outbox;
 mod rpc;
 
@@ -21,8 +24,6 @@ use tokio::sync::watch;
 use outbox::{Bounds, Outbox};
 use rpc::{Peer, Rpc};
 
-use crate::config::Config;
-
 /// How long a client may take to accept one message before its connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,6 +33,21 @@ const PROTOCOL_ERROR: u16 = 1002;
 const NOT_UTF8: u16 = 1007;
 const TOO_BIG: u16 = 1009;
 const TRY_AGAIN_LATER: u16 = 1013;
+
+/// What the edge is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Path of the websocket, such as `/kurento`.
+    pub path: String,
+    /// Answers and events that may wait for a client that reads slowly, before it is cut off.
+    pub queue_messages: usize,
+    /// Their size together, bytes.
+    pub queue_bytes: usize,
+    /// The largest message a client may send, bytes.
+    pub max_message: usize,
+    /// Connections at a time; more are refused with status 503.
+    pub max_connections: usize,
+}
 
 struct Edge {
     rpc: Rpc,
@@ -43,21 +59,21 @@ struct Edge {
     ending: watch::Receiver<bool>,
 }
 
-/// The routes.
-pub(crate) fn router(server: Server, config: &Config, ending: watch::Receiver<bool>) -> Router {
+/// The routes. Connections are closed, with a reason, once `ending` turns true.
+pub fn router(server: Server, settings: &Settings, ending: watch::Receiver<bool>) -> Router {
     let edge = Arc::new(Edge {
         rpc: Rpc::new(server),
         bounds: Bounds {
-            messages: config.server.event_queue_messages,
-            bytes: config.server.event_queue_bytes,
+            messages: settings.queue_messages,
+            bytes: settings.queue_bytes,
         },
-        max_message: config.server.max_message_bytes,
-        max_connections: config.server.max_connections,
+        max_message: settings.max_message,
+        max_connections: settings.max_connections,
         connections: AtomicUsize::new(0),
         ending,
     });
     Router::new()
-        .route(config.server.path.as_str(), get(upgrade))
+        .route(&settings.path, get(upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(edge)
 }
