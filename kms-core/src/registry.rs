@@ -9,7 +9,7 @@ use crate::class::{Class, ClassEntry};
 use crate::object::Object;
 
 /// The classes and modules of a server.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     modules: Vec<ModuleDef>,
     classes: BTreeMap<&'static str, Arc<ClassEntry>>,

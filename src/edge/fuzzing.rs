@@ -1,7 +1,7 @@
 //! What the fuzz target `frame` (`fuzz/`) and a test do with messages: send them through the protocol to a server with
 //! sessions and elements, and check what must always hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use kms_core::{Registry, Server, Settings};
@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::outbox::{Bounds, Outbox};
 use super::rpc::{Peer, Rpc};
+
+/// Names of classes live as long as the process, so they are made once.
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 
 /// One connection's messages, a line each: the server must answer each that wants an answer, once and in order, and be
 /// well afterwards.
@@ -22,7 +25,7 @@ pub fn frames(text: &str) {
             metadata: String::new(),
             build_time: String::new(),
         };
-        let rpc = Rpc::new(Server::new(Registry::new(), settings));
+        let rpc = Rpc::new(Server::new(REGISTRY.clone(), settings));
         let bounds = Bounds {
             messages: 4096,
             bytes: 64 << 20,
