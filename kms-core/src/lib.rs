@@ -8,6 +8,7 @@ pub mod class;
 pub mod element;
 pub mod events;
 pub mod graph;
+pub mod media;
 pub mod object;
 pub mod objects;
 pub mod registry;

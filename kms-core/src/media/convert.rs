@@ -1,0 +1,88 @@
+//! Conversions between formats, as elements of GStreamer.
+
+use super::encoders::encoders;
+use super::format::{Codec, Format};
+use super::segment::{MediaError, Segment};
+use super::source::Quality;
+use crate::types::MediaType;
+
+/// Raw media that leaves a decoder or enters an encoder.
+const RAW_VIDEO: &str = "video/x-raw,format=I420";
+const RAW_AUDIO: &str = "audio/x-raw,format=S16LE,layout=interleaved";
+
+/// One step on the way from one format to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Decode(Codec),
+    Encode(Codec),
+}
+
+impl Step {
+    /// The next step from one format towards another, and the format it leads to. There is one way: by raw media.
+    pub(super) fn towards(from: Format, to: Format) -> Option<(Step, Format)> {
+        match (from, to) {
+            (from, to) if from == to => None,
+            (Format::Raw, Format::Encoded(codec)) => Some((Step::Encode(codec), to)),
+            (Format::Encoded(codec), _) => Some((Step::Decode(codec), Format::Raw)),
+            (Format::Raw, Format::Raw) => None,
+        }
+    }
+
+    /// Adds its elements to a segment.
+    pub(super) fn build(
+        self,
+        segment: &Segment,
+        kind: MediaType,
+        quality: Quality,
+    ) -> Result<gst::Bin, MediaError> {
+        let descriptions = self.descriptions(kind, quality);
+        let mut missing = None;
+        for description in &descriptions {
+            match segment.add(description) {
+                Ok(bin) => return Ok(bin),
+                Err(error) => missing = Some(error),
+            }
+        }
+        let what = match self {
+            Step::Decode(codec) => format!("{codec} can't be decoded here: no decoder is installed"),
+            Step::Encode(codec) => format!("{codec} can't be encoded here: no encoder is installed"),
+        };
+        Err(MediaError {
+            message: what,
+            detail: missing.map(|e| e.detail).unwrap_or_default(),
+        })
+    }
+
+    fn descriptions(self, kind: MediaType, quality: Quality) -> Vec<String> {
+        let video = kind == MediaType::Video;
+        match self {
+            Step::Decode(codec) => {
+                let convert = if video {
+                    format!("videoconvert ! capsfilter caps=\"{RAW_VIDEO}\"")
+                } else {
+                    format!("audioconvert ! audioresample ! capsfilter caps=\"{RAW_AUDIO}\"")
+                };
+                let chain = |decoder: &&str| format!("{} ! {decoder} ! {convert}", codec.parser());
+                codec.decoders().iter().map(chain).collect()
+            }
+            Step::Encode(codec) => {
+                let convert = match codec {
+                    Codec::Opus => "audioconvert ! audioresample ! audio/x-raw,rate=48000",
+                    Codec::Pcmu | Codec::Pcma => {
+                        "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1"
+                    }
+                    codec if codec.kind() == MediaType::Audio => "audioconvert ! audioresample",
+                    _ => "videoconvert",
+                };
+                let chain = |encoder: String| {
+                    format!(
+                        "{convert} ! {encoder} ! {} ! capsfilter caps=\"{}\"",
+                        codec.parser(),
+                        codec.caps()
+                    )
+                };
+                encoders(codec, quality).into_iter().map(chain).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Media in GStreamer: formats, segments, and sources whose media can be had in other formats too.
+//!
+//! An element owns small pipelines, *segments*, all on one clock and base time. What one gives to others is a [`Source`]: it has
+//! a native format, and gives others through conversions that are made when the first consumer asks for them, shared by all,
+//! and dropped with the last. Segments are joined by `StreamProducer` (an appsink that feeds any number of appsrcs), never by
+//! pads: so the graph changes while media flows, and an error in one segment stays there.
+
+mod convert;
+mod encoders;
+mod format;
+mod segment;
+mod source;
+
+use gst::prelude::*;
+
+pub use format::{Codec, Format};
+pub use segment::{MediaError, Report, Segment};
+pub use source::{Branch, Consumer, Input, Quality, Source, Wanted};
+
+/// The time that all segments share: a moment has the same running time in each.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    clock: gst::Clock,
+    base_time: gst::ClockTime,
+}
+
+impl Timeline {
+    /// Starts GStreamer and the time. Fails if GStreamer can't be loaded.
+    pub fn start() -> Result<Timeline, MediaError> {
+        gst::init().map_err(|error| MediaError {
+            message: format!("GStreamer can't be started: {error}"),
+            detail: String::new(),
+        })?;
+        let clock = gst::SystemClock::obtain();
+        let base_time = clock.time();
+        Ok(Timeline { clock, base_time })
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &gst::Clock {
+        &self.clock
+    }
+
+    /// Running time now.
+    pub fn now(&self) -> gst::ClockTime {
+        self.clock.time().saturating_sub(self.base_time)
+    }
+
+    /// The running time, in the shared time, of a moment of the clock.
+    pub fn running_time(&self, clock_time: gst::ClockTime) -> gst::ClockTime {
+        clock_time.saturating_sub(self.base_time)
+    }
+
+    fn apply(&self, pipeline: &gst::Pipeline) {
+        pipeline.use_clock(Some(&self.clock));
+        // Without it the pipeline would choose a base time of its own whenever it starts.
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        pipeline.set_base_time(self.base_time);
+    }
+}

@@ -1,0 +1,322 @@
+//! What an element gives of one kind of media, and the formats it can be had in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use gst::prelude::*;
+use gst_app::{AppSink, AppSrc};
+use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink, ProducerSettings, StreamProducer};
+
+use super::convert::Step;
+use super::{Format, MediaError, Report, Segment, Timeline};
+use crate::object::lock;
+use crate::types::MediaType;
+
+/// How good encoded media is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quality {
+    /// Bitrate that the encoder aims at, bits a second.
+    pub bits_per_second: u32,
+}
+
+/// What a consumer wants of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// The format.
+    pub format: Format,
+    /// How good, should it have to be encoded for it.
+    pub quality: Quality,
+}
+
+/// Something that media of a source goes to.
+pub trait Consumer: Send + Sync {
+    /// The source has begun to give media, gives it in another format, or gives no more: ask it again. Called on any thread,
+    /// with no lock held.
+    fn source_changed(&self, kind: MediaType);
+
+    /// The source's media has reached its end, such as that of a file.
+    fn source_ended(&self, _kind: MediaType) {}
+
+    /// What was had from the source has failed. It may be asked again.
+    fn source_failed(&self, kind: MediaType, error: &MediaError);
+}
+
+/// Media in one format: a conversion that is shared by all who want it, or what the source itself gives. It lasts as long as
+/// somebody holds it.
+pub struct Branch {
+    format: Format,
+    producer: StreamProducer,
+    /// The conversion's segment with what feeds it; none for what the source itself gives.
+    _conversion: Option<(Segment, Input)>,
+}
+
+impl Branch {
+    /// What arrives at this appsink, in this format. The element that owns the appsink keeps its segment running.
+    pub fn native(format: Format, appsink: &AppSink) -> Arc<Branch> {
+        Arc::new(Branch {
+            format,
+            producer: producer(appsink),
+            _conversion: None,
+        })
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+}
+
+/// An appsink's media for any number of consumers. It does not wait for the clock: whoever shows or sends media does, and
+/// each wait would add its latency to the next.
+fn producer(appsink: &AppSink) -> StreamProducer {
+    appsink.set_property("async", false);
+    appsink.set_property("enable-last-sample", false);
+    let producer = StreamProducer::with(appsink, ProducerSettings { sync: false });
+    // The end of a file is no end for its consumers, who may get another source: elements tell it.
+    producer.set_forward_events([gst::EventType::Gap]);
+    producer
+}
+
+/// Where media of a branch enters a segment: an appsrc, whose branch can be changed while media flows.
+pub struct Input {
+    link: Mutex<(ConsumptionLink, Option<Arc<Branch>>)>,
+    appsrc: AppSrc,
+}
+
+impl Input {
+    /// Adds an appsrc to a segment that nothing feeds yet. It holds back at most so much media while the segment is busy; then
+    /// the oldest is dropped, and encoded video goes on with the next keyframe.
+    pub fn new(segment: &Segment, longest: gst::ClockTime) -> Result<Input, MediaError> {
+        let appsrc = AppSrc::builder().build();
+        segment.pipeline().add(&appsrc).map_err(|e| MediaError {
+            message: "Media can't be set up".into(),
+            detail: e.to_string(),
+        })?;
+        let settings = ConsumerSettings {
+            max_time: longest,
+            ..ConsumerSettings::default()
+        };
+        let link = ConsumptionLink::disconnected_with(appsrc.clone(), settings);
+        Ok(Input {
+            link: Mutex::new((link, None)),
+            appsrc,
+        })
+    }
+
+    /// The appsrc.
+    pub fn appsrc(&self) -> &AppSrc {
+        &self.appsrc
+    }
+
+    /// Feeds it from a branch instead of the one before, or from none.
+    pub fn connect(&self, branch: Option<Arc<Branch>>) {
+        let mut link = lock(&self.link);
+        let same = match (&link.1, &branch) {
+            (Some(before), Some(branch)) => Arc::ptr_eq(before, branch),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        match &branch {
+            // It can only fail for a consumer that is connected already, and this one has one link.
+            Some(branch) => drop(link.0.change_producer(&branch.producer, true)),
+            None => link.0.disconnect(),
+        }
+        let before = std::mem::replace(&mut link.1, branch);
+        drop(link);
+        // Its conversion may end with it, which takes other locks.
+        drop(before);
+    }
+
+    /// The branch it is fed from.
+    pub fn branch(&self) -> Option<Arc<Branch>> {
+        lock(&self.link).1.clone()
+    }
+
+    /// Buffers that were dropped because the segment was too slow.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.link).0.dropped()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    native: Option<Arc<Branch>>,
+    branches: HashMap<Wanted, Weak<Branch>>,
+    consumers: Vec<Weak<dyn Consumer>>,
+}
+
+/// What an element gives of one kind of media.
+pub struct Source {
+    timeline: Timeline,
+    name: String,
+    kind: MediaType,
+    /// Changed when media begins or ends (on GStreamer's threads) and by consumers that come and go. Held while a conversion is
+    /// built, so that two who want the same get the same.
+    state: Mutex<State>,
+}
+
+impl Source {
+    /// A source that gives nothing yet. The name is for logs.
+    pub fn new(timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
+        Arc::new(Source {
+            timeline: timeline.clone(),
+            name: name.to_owned(),
+            kind,
+            state: Mutex::default(),
+        })
+    }
+
+    /// AUDIO or VIDEO.
+    pub fn kind(&self) -> MediaType {
+        self.kind
+    }
+
+    /// The format the source itself gives; `None`: nothing yet.
+    pub fn native(&self) -> Option<Format> {
+        lock(&self.state).native.as_ref().map(|b| b.format)
+    }
+
+    /// The source gives this from now on, or nothing. Consumers are told.
+    pub fn set_native(&self, branch: Option<Arc<Branch>>) {
+        let (before, consumers) = {
+            let mut state = lock(&self.state);
+            state.branches.clear();
+            (
+                std::mem::replace(&mut state.native, branch),
+                consumers(&mut state),
+            )
+        };
+        drop(before);
+        for consumer in consumers {
+            consumer.source_changed(self.kind);
+        }
+    }
+
+    /// Tells consumers that the media has reached its end.
+    pub fn ended(&self) {
+        let consumers = consumers(&mut lock(&self.state));
+        consumers.iter().for_each(|c| c.source_ended(self.kind));
+    }
+
+    /// A consumer that is to be told of changes, until it is detached or gone.
+    pub fn attach(&self, consumer: Weak<dyn Consumer>) {
+        let mut state = lock(&self.state);
+        if !state.consumers.iter().any(|c| c.ptr_eq(&consumer)) {
+            state.consumers.push(consumer);
+        }
+    }
+
+    /// The consumer is told no more.
+    pub fn detach(&self, consumer: &Weak<dyn Consumer>) {
+        lock(&self.state).consumers.retain(|c| !c.ptr_eq(consumer));
+    }
+
+    /// The media in the format that is chosen for its native one; made if nobody has it yet. `None`: there is no media yet, or
+    /// the choice was none.
+    pub fn obtain(
+        self: &Arc<Self>,
+        choose: impl FnOnce(Format) -> Option<Wanted>,
+    ) -> Result<Option<Arc<Branch>>, MediaError> {
+        let mut state = lock(&self.state);
+        let Some(native) = state.native.clone() else {
+            return Ok(None);
+        };
+        let Some(wanted) = choose(native.format) else {
+            return Ok(None);
+        };
+        state.branches.retain(|_, branch| branch.strong_count() > 0);
+        let mut at = native;
+        while let Some((step, format)) = Step::towards(at.format, wanted.format) {
+            // What isn't encoded has no quality that anybody asked for.
+            let quality = if format == Format::Raw {
+                Quality { bits_per_second: 0 }
+            } else {
+                wanted.quality
+            };
+            let key = Wanted { format, quality };
+            at = match state.branches.get(&key).and_then(Weak::upgrade) {
+                Some(branch) => branch,
+                None => {
+                    let branch = self.convert(at, step, key)?;
+                    state.branches.insert(key, Arc::downgrade(&branch));
+                    branch
+                }
+            };
+        }
+        Ok(Some(at))
+    }
+
+    fn convert(
+        self: &Arc<Self>,
+        from: Arc<Branch>,
+        step: Step,
+        to: Wanted,
+    ) -> Result<Arc<Branch>, MediaError> {
+        let source = Arc::downgrade(self);
+        let what = format!("{} to {}", from.format, to.format);
+        let report = move |report| {
+            if let (
+                Report::Failed {
+                    element,
+                    error,
+                    detail,
+                },
+                Some(source),
+            ) = (report, source.upgrade())
+            {
+                let message = format!("Converting {what} failed");
+                let detail = format!("{element}: {error} ({detail})");
+                source.failed(to, &MediaError { message, detail });
+            }
+        };
+        let name = format!("{}-{:?}-{}", self.name, step, to.format);
+        let segment = Segment::new(&self.timeline, &name.replace(['(', ')'], "-"), report);
+        // Raw media is large, and what waits is late: better dropped early.
+        let input = Input::new(&segment, gst::ClockTime::from_mseconds(500))?;
+        let bin = step.build(&segment, self.kind, to.quality)?;
+        let sink = AppSink::builder().build();
+        let linked = segment.pipeline().add(&sink).is_ok()
+            && gst::Element::link_many([
+                input.appsrc().upcast_ref(),
+                bin.upcast_ref::<gst::Element>(),
+                sink.upcast_ref(),
+            ])
+            .is_ok();
+        if !linked {
+            return Err(MediaError::new("Media can't be set up"));
+        }
+        let branch = Branch {
+            format: to.format,
+            producer: producer(&sink),
+            _conversion: None,
+        };
+        segment.play()?;
+        input.connect(Some(from));
+        Ok(Arc::new(Branch {
+            _conversion: Some((segment, input)),
+            ..branch
+        }))
+    }
+
+    /// A conversion failed: it is made anew for whoever asks again.
+    fn failed(self: &Arc<Self>, wanted: Wanted, error: &MediaError) {
+        tracing::warn!(source = %self.name, detail = %error.detail, "{error}");
+        let consumers = {
+            let mut state = lock(&self.state);
+            state.branches.remove(&wanted);
+            consumers(&mut state)
+        };
+        consumers.iter().for_each(|c| c.source_failed(self.kind, error));
+    }
+}
+
+fn consumers(state: &mut State) -> Vec<Arc<dyn Consumer>> {
+    state.consumers.retain(|c| c.strong_count() > 0);
+    state.consumers.iter().filter_map(Weak::upgrade).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Real media through real conversions.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use super::*;
+use crate::media::Codec;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A live source: what `gst-launch` makes of the description, in this format.
+struct Live {
+    source: Arc<Source>,
+    segment: Segment,
+    timeline: Timeline,
+}
+
+impl Live {
+    fn start(kind: MediaType, format: Format, description: &str) -> Live {
+        let timeline = Timeline::start().expect("GStreamer");
+        let segment = Segment::new(&timeline, "live", |report| panic!("{report:?}"));
+        let bin = segment.add(description).expect("elements");
+        let sink = AppSink::builder().build();
+        segment.pipeline().add(&sink).expect("a sink");
+        bin.link(&sink).expect("a link");
+        let source = Source::new(&timeline, "live", kind);
+        source.set_native(Some(Branch::native(format, &sink)));
+        segment.play().expect("it plays");
+        Live {
+            source,
+            segment,
+            timeline,
+        }
+    }
+
+    fn video() -> Live {
+        let raw = "videotestsrc is-live=true ! capsfilter caps=video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+        Live::start(MediaType::Video, Format::Raw, raw)
+    }
+
+    fn branch(&self, format: Format) -> Arc<Branch> {
+        let quality = Quality {
+            bits_per_second: 300_000,
+        };
+        let wanted = Wanted { format, quality };
+        let branch = self.source.obtain(|_| Some(wanted));
+        branch.expect("it can be made").expect("there is media")
+    }
+}
+
+/// What comes out of a branch: caps, whether a keyframe, running time.
+type Seen = (gst::Caps, bool, gst::ClockTime);
+
+struct Watcher {
+    _segment: Segment,
+    input: Input,
+    seen: Receiver<Seen>,
+}
+
+impl Watcher {
+    fn of(timeline: &Timeline) -> Watcher {
+        let segment = Segment::new(timeline, "watcher", |report| panic!("{report:?}"));
+        let input = Input::new(&segment, gst::ClockTime::SECOND).expect("an input");
+        let sink = AppSink::builder().sync(false).async_(false).build();
+        let (sender, seen) = sync_channel(10_000);
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let buffer = sample.buffer().expect("a buffer");
+                    let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+                    let segment = sample.segment().expect("a segment");
+                    let segment = segment.downcast_ref::<gst::ClockTime>().expect("time");
+                    let at = segment.to_running_time(buffer.pts()).expect("a time");
+                    let _ = sender.try_send((sample.caps().expect("caps").to_owned(), key, at));
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        segment.pipeline().add(&sink).expect("a sink");
+        input.appsrc().link(&sink).expect("a link");
+        segment.play().expect("it plays");
+        Watcher {
+            _segment: segment,
+            input,
+            seen,
+        }
+    }
+
+    fn next(&self) -> Seen {
+        self.seen.recv_timeout(PATIENCE).expect("media")
+    }
+}
+
+#[test]
+fn raw_media_arrives_as_it_is_and_at_its_time() {
+    let live = Live::video();
+    let watcher = Watcher::of(&live.timeline);
+    watcher.input.connect(Some(live.branch(Format::Raw)));
+    let (caps, _, at) = watcher.next();
+    assert_eq!(caps.structure(0).map(|s| s.name().as_str()), Some("video/x-raw"));
+    let now = live.timeline.now();
+    assert!(
+        at <= now && now - at < gst::ClockTime::from_mseconds(200),
+        "{at} is not now, {now}"
+    );
+}
+
+#[test]
+fn every_codec_can_be_encoded_and_decoded_again() {
+    for kind in [MediaType::Video, MediaType::Audio] {
+        for codec in Codec::all(kind) {
+            let raw = match kind {
+                MediaType::Video => {
+                    "videotestsrc is-live=true ! capsfilter caps=video/x-raw,format=I420,width=320,height=240,framerate=30/1"
+                }
+                _ => {
+                    "audiotestsrc is-live=true ! capsfilter caps=audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2"
+                }
+            };
+            let live = Live::start(kind, Format::Raw, raw);
+            let encoded = Watcher::of(&live.timeline);
+            let branch = live.branch(Format::Encoded(codec));
+            encoded.input.connect(Some(branch.clone()));
+            let (caps, key, _) = encoded.next();
+            let structure = caps.structure(0).expect("a structure");
+            assert_eq!(Codec::from_caps(structure), Some(codec), "{caps}");
+            assert!(key, "{codec} begins with a keyframe");
+
+            // The other way: a source that gives this codec.
+            let again = Source::new(&live.timeline, "again", kind);
+            again.set_native(Some(branch));
+            let quality = Quality { bits_per_second: 0 };
+            let raw = again
+                .obtain(|_| {
+                    Some(Wanted {
+                        format: Format::Raw,
+                        quality,
+                    })
+                })
+                .expect("a decoder");
+            let decoded = Watcher::of(&live.timeline);
+            decoded.input.connect(raw);
+            let (caps, ..) = decoded.next();
+            assert!(caps.to_string().contains("x-raw"), "{codec}: {caps}");
+            drop(live.segment);
+        }
+    }
+}
+
+#[test]
+fn a_conversion_is_shared_and_ends_with_its_last_consumer() {
+    let live = Live::video();
+    let vp8 = Format::Encoded(Codec::Vp8);
+    let (one, two) = (Watcher::of(&live.timeline), Watcher::of(&live.timeline));
+    one.input.connect(Some(live.branch(vp8)));
+    two.input.connect(Some(live.branch(vp8)));
+    let (a, b) = (
+        one.input.branch().expect("a branch"),
+        two.input.branch().expect("a branch"),
+    );
+    assert!(Arc::ptr_eq(&a, &b));
+    assert!(one.next().1 && two.next().1, "both begin with a keyframe");
+    let gone = Arc::downgrade(&a);
+    drop((a, b));
+    one.input.connect(None);
+    assert!(gone.upgrade().is_some());
+    two.input.connect(None);
+    assert!(gone.upgrade().is_none());
+}
+
+#[test]
+fn a_late_consumer_gets_a_keyframe_soon_and_first() {
+    let live = Live::video();
+    let early = Watcher::of(&live.timeline);
+    early
+        .input
+        .connect(Some(live.branch(Format::Encoded(Codec::H264))));
+    for _ in 0..20 {
+        early.next();
+    }
+    let late = Watcher::of(&live.timeline);
+    let asked = live.timeline.now();
+    late.input
+        .connect(Some(live.branch(Format::Encoded(Codec::H264))));
+    let (_, key, at) = late.next();
+    assert!(key);
+    assert!(
+        at < asked + gst::ClockTime::from_mseconds(1_000),
+        "{at}, asked at {asked}"
+    );
+}
+
+struct Told(std::sync::mpsc::SyncSender<()>);
+
+impl Consumer for Told {
+    fn source_changed(&self, _: MediaType) {
+        let _ = self.0.try_send(());
+    }
+    fn source_failed(&self, _: MediaType, error: &MediaError) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn consumers_are_told_when_media_begins_and_ends() {
+    let timeline = Timeline::start().expect("GStreamer");
+    let source = Source::new(&timeline, "camera", MediaType::Video);
+    let (sender, told) = sync_channel(10);
+    let consumer: Arc<dyn Consumer> = Arc::new(Told(sender));
+    let weak = Arc::downgrade(&consumer);
+    source.attach(weak.clone());
+    source.attach(weak.clone());
+    let none = source.obtain(|_| panic!("nothing to choose for"));
+    assert!(none.is_ok_and(|b| b.is_none()));
+    source.set_native(Some(Branch::native(Format::Raw, &AppSink::builder().build())));
+    assert_eq!(source.native(), Some(Format::Raw));
+    source.set_native(None);
+    assert_eq!(told.try_iter().count(), 2, "once for each change");
+    source.detach(&weak);
+    source.set_native(None);
+    assert_eq!(told.try_iter().count(), 0);
+}
