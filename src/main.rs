@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::serve::ListenerExt;
 use config::{Config, LogFormat};
 use kms::edge;
+use kms_core::media::Timeline;
 use kms_core::{Registry, Server, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -174,8 +175,9 @@ fn registry(config: &Config) -> Result<(Registry, kms_elements::webrtc::engine::
         pem_rsa: config.webrtc.pem_certificate_rsa.clone(),
         pem_ecdsa: config.webrtc.pem_certificate_ecdsa.clone(),
     };
+    let timeline = Timeline::start().map_err(|e| e.to_string())?;
     let mut registry = Registry::new();
-    kms_elements::register(&mut registry, &engine, webrtc).map_err(|e| e.to_string())?;
+    kms_elements::register(&mut registry, &engine, &timeline, webrtc).map_err(|e| e.to_string())?;
     kms_filters::register(&mut registry);
     Ok((registry, engine))
 }

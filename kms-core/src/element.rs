@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::media::Source;
 use crate::object::{Object, ObjectCore, lock};
 use crate::objects::MediaPipeline;
 use crate::types::{AudioCaps, MediaType, VideoCaps};
@@ -26,6 +27,11 @@ pub trait Element: Object {
 
     /// Codecs this element can give and take of a kind of media, e.g. `["VP8", "H264"]`. `None`: any, or not known yet.
     fn formats(&self, _media: MediaType) -> Option<Vec<String>> {
+        None
+    }
+
+    /// What the element gives of a kind of media, to whoever takes it by way of GStreamer. `None`: nothing, or nothing yet.
+    fn source(&self, _media: MediaType) -> Option<Arc<Source>> {
         None
     }
 

@@ -1,17 +1,22 @@
 //! Endpoints and hubs.
 
+mod endpoint;
 pub mod webrtc;
 
 use kms_core::Registry;
+use kms_core::media::Timeline;
 
 /// Registers module `elements`. Fails if a configured certificate can't be used.
 pub fn register(
     registry: &mut Registry,
     engine: &webrtc::engine::Engine,
+    timeline: &Timeline,
     defaults: webrtc::Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
     registry.class(webrtc::class(engine.clone(), defaults)?);
     webrtc::describe_types(registry);
+    // players, recorders: one line each
+    let _ = timeline;
     Ok(())
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use kms_core::events::{
     ConnectionStateChanged, MediaSessionStarted, MediaSessionTerminated, MediaStateChanged,
 };
-use kms_core::objects::media_element;
 use kms_core::types::{ConnectionState, MediaState};
 use kms_core::{Class, Element};
 use protocol::{Error, NoParams, params};
 
 use super::types::{OfferOptions, RembParams};
+use crate::endpoint::endpoint;
 
 params! {
     /// Parameters of `generateOffer`.
@@ -94,11 +94,6 @@ pub(super) trait RtpSession: Element {
     fn set_remb_params(&self, params: RembParams);
     /// Asks the remote for a keyframe.
     fn request_keyframe(&self);
-}
-
-fn endpoint<T: RtpSession>() -> Class<T> {
-    Class::<T>::new("Endpoint", "core", "Where media enters or leaves the server.")
-        .extends(media_element::class())
 }
 
 fn session_endpoint<T: RtpSession>() -> Class<T> {
