@@ -553,6 +553,171 @@ object!(PassThrough);
 impl MediaElement for PassThrough {}
 impl MediaObject for PassThrough {}
 
+/// Plays files, HTTP and cameras (RTSP). Media that cannot be played gives an Error event that says why.
+#[derive(Debug, Clone)]
+pub struct PlayerEndpoint(Handle);
+
+impl PlayerEndpoint {
+    /// Creates a `PlayerEndpoint` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline, uri: &str) -> PlayerEndpointCreate {
+        PlayerEndpointCreate(
+            Request::create(client)
+                .arg("mediaPipeline", media_pipeline.id())
+                .arg("uri", uri),
+        )
+    }
+
+    /// How long the media is, and where in it can be sought. All zero before play.
+    pub fn video_info(&self) -> Request<types::VideoInfo> {
+        self.handle().invoke("getVideoInfo")
+    }
+
+    /// What GStreamer does, as a drawing (DOT).
+    pub fn element_gstreamer_dot(&self) -> Request<String> {
+        self.handle().invoke("getElementGstreamerDot")
+    }
+
+    /// Where it is, milliseconds since the beginning. Set, it jumps to the last keyframe before. Error 40700
+    /// if that can't be.
+    pub fn position(&self) -> Request<i64> {
+        self.handle().invoke("getPosition")
+    }
+
+    /// Sets [`position`](Self::position).
+    pub fn set_position(&self, position: i64) -> Request<()> {
+        self.handle().invoke("setPosition").arg("position", position)
+    }
+
+    /// Whether a source of live media that is lost is tried again, after 0.25 s at first and every second in
+    /// the end, until it is back or stop is called: whoever it is connected to stays connected. Default: true
+    /// for rtsp://, which alone it concerns. Not in Kurento.
+    pub fn reconnect(&self) -> Request<bool> {
+        self.handle().invoke("getReconnect")
+    }
+
+    /// Sets [`reconnect`](Self::reconnect).
+    pub fn set_reconnect(&self, reconnect: bool) -> Request<()> {
+        self.handle().invoke("setReconnect").arg("reconnect", reconnect)
+    }
+
+    /// Plays: from the beginning, from where it was paused, or anew if it has ended.
+    pub fn play(&self) -> Request<()> {
+        self.handle().invoke("play")
+    }
+
+    /// Subscribes to [`EndOfStream`](events::EndOfStream).
+    pub fn on_end_of_stream(&self) -> Subscribe<events::EndOfStream> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`ConnectionLost`](events::ConnectionLost).
+    pub fn on_connection_lost(&self) -> Subscribe<events::ConnectionLost> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`ConnectionRestored`](events::ConnectionRestored).
+    pub fn on_connection_restored(&self) -> Subscribe<events::ConnectionRestored> {
+        self.handle().on()
+    }
+}
+
+object!(PlayerEndpoint);
+impl UriEndpoint for PlayerEndpoint {}
+impl Endpoint for PlayerEndpoint {}
+impl MediaElement for PlayerEndpoint {}
+impl MediaObject for PlayerEndpoint {}
+
+/// [`PlayerEndpoint::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct PlayerEndpointCreate(Request<PlayerEndpoint>);
+
+impl PlayerEndpointCreate {
+    /// Kept for Kurento's clients. Media is handed on encoded in any case, and decoded only for those that
+    /// can't take it so. Default: `false`.
+    pub fn use_encoded_media(self, use_encoded_media: bool) -> Self {
+        Self(self.0.arg("useEncodedMedia", use_encoded_media))
+    }
+
+    /// How late packets of a camera may come, milliseconds, 0 to 60000. All its media is late by that.
+    /// Default: `2000`.
+    pub fn network_cache(self, network_cache: i32) -> Self {
+        Self(self.0.arg("networkCache", network_cache))
+    }
+}
+
+awaitable!(PlayerEndpointCreate => PlayerEndpoint);
+
+/// Writes what it is fed into a file. Connect a source, then record. The file begins with the first media, at
+/// time 0; kinds of media that are connected later than a second after that are not in it. Media that the
+/// container can hold is not transcoded. A kind that is connected but silent is written as silence, or as a
+/// picture that stands still (at first a black one). Close the file with stopAndWait, stop or release.
+#[derive(Debug, Clone)]
+pub struct RecorderEndpoint(Handle);
+
+impl RecorderEndpoint {
+    /// Creates a `RecorderEndpoint` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline, uri: &str) -> RecorderEndpointCreate {
+        RecorderEndpointCreate(
+            Request::create(client)
+                .arg("mediaPipeline", media_pipeline.id())
+                .arg("uri", uri),
+        )
+    }
+
+    /// Begins to record, or goes on after pause: what was sent in between is left out. After a stop, a new
+    /// file is begun in place of the old one. Answers at once; Recording tells when media is written, Error
+    /// what went wrong.
+    pub fn record(&self) -> Request<()> {
+        self.handle().invoke("record")
+    }
+
+    /// Stops, and answers when the file is closed; after 10 s at the latest.
+    pub fn stop_and_wait(&self) -> Request<()> {
+        self.handle().invoke("stopAndWait")
+    }
+
+    /// Subscribes to [`Recording`](events::Recording).
+    pub fn on_recording(&self) -> Subscribe<events::Recording> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`Paused`](events::Paused).
+    pub fn on_paused(&self) -> Subscribe<events::Paused> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`Stopped`](events::Stopped).
+    pub fn on_stopped(&self) -> Subscribe<events::Stopped> {
+        self.handle().on()
+    }
+}
+
+object!(RecorderEndpoint);
+impl UriEndpoint for RecorderEndpoint {}
+impl Endpoint for RecorderEndpoint {}
+impl MediaElement for RecorderEndpoint {}
+impl MediaObject for RecorderEndpoint {}
+
+/// [`RecorderEndpoint::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct RecorderEndpointCreate(Request<RecorderEndpoint>);
+
+impl RecorderEndpointCreate {
+    /// Container, and which kinds of media go into it. Default: `"WEBM"`.
+    pub fn media_profile(self, media_profile: types::MediaProfileSpecType) -> Self {
+        Self(self.0.arg("mediaProfile", media_profile))
+    }
+
+    /// Stop by itself when all sources have reached their end, such as that of a file. Default: `false`.
+    pub fn stop_on_end_of_stream(self, stop_on_end_of_stream: bool) -> Self {
+        Self(self.0.arg("stopOnEndOfStream", stop_on_end_of_stream))
+    }
+}
+
+awaitable!(RecorderEndpointCreate => RecorderEndpoint);
+
 /// An endpoint that negotiates by offer and answer (SDP, RFC 8866 and 3264).
 pub trait SdpEndpoint: SessionEndpoint {
     /// Audio the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS). Default: 0.
@@ -691,6 +856,34 @@ pub trait SessionEndpoint: Endpoint {
 
     /// Subscribes to [`MediaSessionStarted`](events::MediaSessionStarted).
     fn on_media_session_started(&self) -> Subscribe<events::MediaSessionStarted> {
+        self.handle().on()
+    }
+}
+
+/// An endpoint that reads or writes what a URI names.
+pub trait UriEndpoint: Endpoint {
+    /// The URI, without the user's name and password.
+    fn uri(&self) -> Request<String> {
+        self.handle().invoke("getUri")
+    }
+
+    /// What the endpoint does now.
+    fn state(&self) -> Request<types::UriEndpointState> {
+        self.handle().invoke("getState")
+    }
+
+    /// Waits to go on where it is.
+    fn pause(&self) -> Request<()> {
+        self.handle().invoke("pause")
+    }
+
+    /// Ends. It may be begun again, from its beginning.
+    fn stop(&self) -> Request<()> {
+        self.handle().invoke("stop")
+    }
+
+    /// Subscribes to [`UriEndpointStateChanged`](events::UriEndpointStateChanged).
+    fn on_uri_endpoint_state_changed(&self) -> Subscribe<events::UriEndpointStateChanged> {
         self.handle().on()
     }
 }
@@ -944,6 +1137,45 @@ awaitable!(WebRtcEndpointCreateDataChannel => ());
 pub mod events {
     use super::*;
 
+    /// The camera is gone: it ended the connection, or sent nothing for 4 seconds. It is tried again until it
+    /// is back. Not in Kurento.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct ConnectionLost {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// What happened.
+        pub description: String,
+    }
+
+    impl crate::stubs::Event for ConnectionLost {
+        const NAME: &'static str = "ConnectionLost";
+    }
+
+    /// Media of the camera that was lost comes again. Not in Kurento.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct ConnectionRestored {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+    }
+
+    impl crate::stubs::Event for ConnectionRestored {
+        const NAME: &'static str = "ConnectionRestored";
+    }
+
     /// The transport to the remote is up, or no longer is.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -1082,6 +1314,24 @@ pub mod events {
 
     impl crate::stubs::Event for ElementDisconnected {
         const NAME: &'static str = "ElementDisconnected";
+    }
+
+    /// The media was played to its end.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct EndOfStream {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+    }
+
+    impl crate::stubs::Event for EndOfStream {
+        const NAME: &'static str = "EndOfStream";
     }
 
     /// Something failed in an object. `errorCode` and `type` are those of the error table, or of the element.
@@ -1352,6 +1602,80 @@ pub mod events {
 
     impl crate::stubs::Event for ObjectDestroyed {
         const NAME: &'static str = "ObjectDestroyed";
+    }
+
+    /// The recording waits to go on.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Paused {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+    }
+
+    impl crate::stubs::Event for Paused {
+        const NAME: &'static str = "Paused";
+    }
+
+    /// The recording began, or goes on.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Recording {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+    }
+
+    impl crate::stubs::Event for Recording {
+        const NAME: &'static str = "Recording";
+    }
+
+    /// The recording ended, and its file is closed.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Stopped {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+    }
+
+    impl crate::stubs::Event for Stopped {
+        const NAME: &'static str = "Stopped";
+    }
+
+    /// The endpoint began, paused or stopped.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct UriEndpointStateChanged {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// The new state.
+        pub state: types::UriEndpointState,
+    }
+
+    impl crate::stubs::Event for UriEndpointStateChanged {
+        const NAME: &'static str = "UriEndpointStateChanged";
     }
 }
 
@@ -1786,6 +2110,53 @@ pub mod types {
         pub avg: f64,
     }
 
+    /// Container of a recording, and which kinds of media go into it. Media that the container can hold is
+    /// written as it is; other media is transcoded to the codecs named here.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum MediaProfileSpecType {
+        /// `WEBM`
+        #[serde(rename = "WEBM")]
+        Webm,
+        /// `MKV`
+        #[serde(rename = "MKV")]
+        Mkv,
+        /// `MP4`
+        #[serde(rename = "MP4")]
+        Mp4,
+        /// `WEBM_VIDEO_ONLY`
+        #[serde(rename = "WEBM_VIDEO_ONLY")]
+        WebmVideoOnly,
+        /// `WEBM_AUDIO_ONLY`
+        #[serde(rename = "WEBM_AUDIO_ONLY")]
+        WebmAudioOnly,
+        /// `MKV_VIDEO_ONLY`
+        #[serde(rename = "MKV_VIDEO_ONLY")]
+        MkvVideoOnly,
+        /// `MKV_AUDIO_ONLY`
+        #[serde(rename = "MKV_AUDIO_ONLY")]
+        MkvAudioOnly,
+        /// `MP4_VIDEO_ONLY`
+        #[serde(rename = "MP4_VIDEO_ONLY")]
+        Mp4VideoOnly,
+        /// `MP4_AUDIO_ONLY`
+        #[serde(rename = "MP4_AUDIO_ONLY")]
+        Mp4AudioOnly,
+        /// `JPEG_VIDEO_ONLY`
+        #[serde(rename = "JPEG_VIDEO_ONLY")]
+        JpegVideoOnly,
+        /// `KURENTO_SPLIT_RECORDER`
+        #[serde(rename = "KURENTO_SPLIT_RECORDER")]
+        KurentoSplitRecorder,
+        /// `FLV`
+        #[serde(rename = "FLV")]
+        Flv,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
     /// Whether media is received.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
@@ -2204,6 +2575,25 @@ pub mod types {
         pub value: String,
     }
 
+    /// What an endpoint does with its URI.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum UriEndpointState {
+        /// `STOP`
+        #[serde(rename = "STOP")]
+        Stop,
+        /// `START`
+        #[serde(rename = "START")]
+        Start,
+        /// `PAUSE`
+        #[serde(rename = "PAUSE")]
+        Pause,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
     /// Format of video.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -2238,5 +2628,19 @@ pub mod types {
         #[default]
         #[serde(other)]
         Unknown,
+    }
+
+    /// How long media is, and where in it can be sought; milliseconds.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct VideoInfo {
+        /// Whether a position can be set.
+        pub is_seekable: bool,
+        /// The first position.
+        pub seekable_init: i64,
+        /// The last position.
+        pub seekable_end: i64,
+        /// How long it is; 0: not known.
+        pub duration: i64,
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn uri_endpoint<T: UriEndpoint>() -> Class<T> {
         "An endpoint that reads or writes what a URI names.",
     )
     .extends(endpoint())
-    .property("uri", "The URI, without the user's name and password.", |this| {
+    .constant("uri", "The URI, without the user's name and password.", |this| {
         this.uri()
     })
     .property("state", "What the endpoint does now.", |this| this.state())

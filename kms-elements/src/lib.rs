@@ -1,6 +1,8 @@
 //! Endpoints and hubs.
 
 mod endpoint;
+pub mod player;
+pub mod recorder;
 pub mod webrtc;
 
 use kms_core::Registry;
@@ -14,9 +16,11 @@ pub fn register(
     defaults: webrtc::Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
-    registry.class(webrtc::class(engine.clone(), defaults)?);
+    registry.class(webrtc::class(engine.clone(), timeline, defaults)?);
     webrtc::describe_types(registry);
-    // players, recorders: one line each
-    let _ = timeline;
+    registry.class(player::class(timeline));
+    let recordings = recorder::Recordings::start()
+        .map_err(|e| webrtc::CertificateError::Read("(threads)".into(), e))?;
+    registry.class(recorder::class(timeline, &recordings));
     Ok(())
 }

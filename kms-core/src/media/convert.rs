@@ -10,6 +10,23 @@ use crate::types::MediaType;
 const RAW_VIDEO: &str = "video/x-raw,format=I420";
 const RAW_AUDIO: &str = "audio/x-raw,format=S16LE,layout=interleaved";
 
+/// Elements, as for `gst-launch`, that bring what a demuxer, depayloader or decoder gives into the form in which segments hand
+/// it on.
+pub fn normalise(kind: MediaType, format: Format) -> String {
+    match format {
+        Format::Encoded(codec) => format!("{} ! capsfilter caps=\"{}\"", codec.parser(), codec.caps()),
+        Format::Raw => raw(kind),
+    }
+}
+
+fn raw(kind: MediaType) -> String {
+    if kind == MediaType::Video {
+        format!("videoconvert ! capsfilter caps=\"{RAW_VIDEO}\"")
+    } else {
+        format!("audioconvert ! audioresample ! capsfilter caps=\"{RAW_AUDIO}\"")
+    }
+}
+
 /// One step on the way from one format to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -54,14 +71,9 @@ impl Step {
     }
 
     fn descriptions(self, kind: MediaType, quality: Quality) -> Vec<String> {
-        let video = kind == MediaType::Video;
         match self {
             Step::Decode(codec) => {
-                let convert = if video {
-                    format!("videoconvert ! capsfilter caps=\"{RAW_VIDEO}\"")
-                } else {
-                    format!("audioconvert ! audioresample ! capsfilter caps=\"{RAW_AUDIO}\"")
-                };
+                let convert = raw(kind);
                 let chain = |decoder: &&str| format!("{} ! {decoder} ! {convert}", codec.parser());
                 codec.decoders().iter().map(chain).collect()
             }

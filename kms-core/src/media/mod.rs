@@ -7,12 +7,15 @@
 
 mod convert;
 mod encoders;
+mod errors;
 mod format;
 mod segment;
 mod source;
 
 use gst::prelude::*;
 
+pub use convert::normalise;
+pub use errors::error_name;
 pub use format::{Codec, Format};
 pub use segment::{MediaError, Report, Segment};
 pub use source::{Branch, Consumer, Input, Quality, Source, Wanted};

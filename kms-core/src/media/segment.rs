@@ -1,11 +1,13 @@
 //! A segment: a GStreamer pipeline of an element's own, on the clock that all segments share.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
 use super::Timeline;
+use crate::object::lock;
 
 /// What went wrong with media: one clear sentence for clients, and what GStreamer said for the log.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ impl std::error::Error for MediaError {}
 /// What a segment reports.
 #[derive(Debug)]
 pub enum Report {
+    /// The pipeline has reached this state.
+    State(gst::State),
     /// Its end was reached.
     EndOfStream,
     /// It failed, and does no more. The name is that of the element of GStreamer that failed.
@@ -53,6 +57,49 @@ pub enum Report {
 /// A pipeline that stops when it is dropped.
 pub struct Segment {
     pipeline: gst::Pipeline,
+    orders: Arc<Orders>,
+}
+
+/// Something that takes its time, to be done with a pipeline.
+type Order = Box<dyn FnOnce(&gst::Pipeline) + Send>;
+
+/// Orders that may wait; with more, the oldest is left out: what comes later undoes it anyway.
+const MOST_ORDERS: usize = 64;
+
+/// What is to be done with a pipeline, one after the other, on a thread of GStreamer that is there as long as there is something
+/// to do.
+#[derive(Default)]
+struct Orders {
+    /// What waits, and whether a thread is at it.
+    queue: Mutex<(VecDeque<Order>, bool)>,
+}
+
+impl Orders {
+    fn give(self: &Arc<Self>, pipeline: &gst::Pipeline, order: Order) {
+        let begins = {
+            let mut queue = lock(&self.queue);
+            if queue.0.len() >= MOST_ORDERS {
+                queue.0.pop_front();
+            }
+            queue.0.push_back(order);
+            !std::mem::replace(&mut queue.1, true)
+        };
+        if begins {
+            let orders = self.clone();
+            pipeline.call_async(move |pipeline| {
+                while let Some(order) = orders.next() {
+                    order(pipeline);
+                }
+            });
+        }
+    }
+
+    fn next(&self) -> Option<Order> {
+        let mut queue = lock(&self.queue);
+        let next = queue.0.pop_front();
+        queue.1 = next.is_some();
+        next
+    }
 }
 
 impl Segment {
@@ -61,7 +108,10 @@ impl Segment {
         let pipeline = gst::Pipeline::with_name(name);
         timeline.apply(&pipeline);
         Segment::watch(&pipeline, report);
-        Segment { pipeline }
+        Segment {
+            pipeline,
+            orders: Arc::default(),
+        }
     }
 
     /// One that keeps time by itself: for files, which begin at zero and can be paused and sought in.
@@ -73,14 +123,25 @@ impl Segment {
         let pipeline = gst::Pipeline::with_name(name);
         pipeline.use_clock(Some(timeline.clock()));
         Segment::watch(&pipeline, report);
-        Segment { pipeline }
+        Segment {
+            pipeline,
+            orders: Arc::default(),
+        }
     }
 
     fn watch(pipeline: &gst::Pipeline, report: impl Fn(Report) + Send + Sync + 'static) {
         let Some(bus) = pipeline.bus() else { return };
         let report = Arc::new(report);
+        let weak = pipeline.downgrade();
         bus.set_sync_handler(move |_, message| {
             match message.view() {
+                gst::MessageView::StateChanged(change)
+                    if weak
+                        .upgrade()
+                        .is_some_and(|p| message.src() == Some(p.upcast_ref())) =>
+                {
+                    report(Report::State(change.current()))
+                }
                 gst::MessageView::Eos(_) => report(Report::EndOfStream),
                 gst::MessageView::Error(error) => report(Report::Failed {
                     element: message.src().map(|s| s.name().to_string()).unwrap_or_default(),
@@ -113,6 +174,22 @@ impl Segment {
         Ok(bin)
     }
 
+    /// Does something that takes its time, such as what touches files and networks, after all that was asked for before. Does not
+    /// wait for it.
+    pub fn later(&self, order: impl FnOnce(&gst::Pipeline) + Send + 'static) {
+        self.orders.give(&self.pipeline, Box::new(order));
+    }
+
+    /// Brings it into a state without waiting. What goes wrong is reported.
+    pub fn go(&self, state: gst::State) {
+        self.later(move |pipeline| {
+            if let Err(error) = pipeline.set_state(state) {
+                // The element that failed has said why.
+                tracing::debug!(pipeline = %pipeline.name(), ?state, %error, "a segment does not change its state");
+            }
+        });
+    }
+
     /// Starts it. What goes wrong later is reported.
     pub fn play(&self) -> Result<(), MediaError> {
         self.pipeline
@@ -128,7 +205,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         // Stopping waits for the segment's threads, of which this may be one, and a lock they want may be held here.
-        self.pipeline.call_async(|pipeline| {
+        self.later(|pipeline| {
             if let Err(error) = pipeline.set_state(gst::State::Null) {
                 tracing::warn!(pipeline = %pipeline.name(), %error, "a segment does not stop");
             }

@@ -320,6 +320,12 @@ pub enum PeerEvent {
         /// Codec the source sends, e.g. "VP8".
         codec: String,
     },
+    /// Packets of this codec are received for a tap that is not prepared for it.
+    TapCodec(Kind, &'static str),
+    /// Somebody in this process needs a keyframe of what is received.
+    TapKeyframe,
+    /// The remote needs a keyframe of the video that a feed gives it.
+    KeyframeWanted,
     /// Something failed for good; the text is for people.
     Error(String),
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
+use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::{Class, ElementCore, Object, Registry};
 use protocol::{Code, Error, NoParams, Ref, params};
@@ -102,11 +103,16 @@ impl EventPump {
 }
 
 /// The class.
-pub fn class(engine: Engine, defaults: Defaults) -> Result<Class<WebRtcEndpoint>, CertificateError> {
+pub fn class(
+    engine: Engine,
+    timeline: &Timeline,
+    defaults: Defaults,
+) -> Result<Class<WebRtcEndpoint>, CertificateError> {
     let certificates = Certificates::load(defaults.pem_rsa.as_deref(), defaults.pem_ecdsa.as_deref())?;
     let pump = EventPump::start().map_err(|e| CertificateError::Read("(threads)".into(), e))?;
     let shared = Arc::new(Shared {
         engine,
+        timeline: timeline.clone(),
         certificates,
         pump,
     });

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use kms_core::element::StatsMap;
+use kms_core::element::{ElementSettings, StatsMap};
 use kms_core::events::{
     ConnectionStateChanged, Error as ErrorEvent, MediaSessionStarted, MediaSessionTerminated,
     MediaStateChanged,
 };
+use kms_core::media::{MediaError, Quality, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::objects::MediaPipeline;
 use kms_core::types::{ConnectionState, MediaState, MediaType};
@@ -22,7 +23,9 @@ use super::api::{
 };
 use super::bases::{Bandwidths, RtpSession};
 use super::certificate::Certificates;
+use super::depacketiser::{Depacketiser, Wishes};
 use super::engine::{Engine, Peer};
+use super::packetiser::Packetiser;
 use super::sdp::{self, AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
 use super::statistics::stats_map;
 use super::types::{
@@ -39,6 +42,8 @@ const MOST_LEGS: usize = 3;
 const KINDS: [Kind; 3] = [Kind::Audio, Kind::Video, Kind::Data];
 /// Default port of STUN servers (RFC 8489, section 18.6).
 const STUN_PORT: u16 = 3478;
+/// Bitrate of video that has to be encoded for a remote, bits a second: Kurento's default of 300 kbit/s is for small pictures.
+const ENCODED_VIDEO: u32 = 1_500_000;
 /// Candidates of a remote that come before its description.
 const MOST_EARLY_CANDIDATES: usize = 64;
 
@@ -46,6 +51,7 @@ const MOST_EARLY_CANDIDATES: usize = 64;
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) certificates: Certificates,
+    pub(super) timeline: Timeline,
     pub(super) pump: super::class::EventPump,
 }
 
@@ -154,6 +160,10 @@ pub struct WebRtcEndpoint {
     state: Mutex<State>,
     /// The endpoints that feed this one, kept for when the peer is made.
     sources: Mutex<[Option<Weak<WebRtcEndpoint>>; 3]>,
+    /// What makes packets of the media of sources that are no WebRTC endpoints, audio and video.
+    packetisers: Mutex<[Option<Arc<Packetiser>>; 2]>,
+    /// What makes media of received packets, audio and video: made when something other than a WebRTC endpoint wants it.
+    depacketisers: [OnceLock<Arc<Depacketiser>>; 2],
 }
 
 impl WebRtcEndpoint {
@@ -211,6 +221,8 @@ impl WebRtcEndpoint {
                 codecs: [None, None],
             }),
             sources: Mutex::new([None, None, None]),
+            packetisers: Mutex::default(),
+            depacketisers: Default::default(),
         })
     }
 
@@ -277,6 +289,65 @@ impl WebRtcEndpoint {
         let source = lock(&self.sources)[place(kind)].as_ref().and_then(Weak::upgrade);
         if let (Some(own), Some(source)) = (self.peer_of(kind), source) {
             self.shared.engine.set_source(own, kind, source.peer_of(kind));
+        }
+    }
+
+    /// Sends the media of a source that is no WebRTC endpoint, or no longer.
+    fn packetise(&self, kind: Kind, source: Option<&Arc<Source>>) {
+        if kind == Kind::Data {
+            return;
+        }
+        let packetiser = source.map(|source| {
+            let this = self.this.clone();
+            let failed = move |error: &MediaError| {
+                if let Some(this) = this.upgrade() {
+                    tracing::warn!(endpoint = this.core().id(), detail = %error.detail, "{error}");
+                    this.raise_error(&error.message, Code::UnsupportedMediaType);
+                }
+            };
+            Packetiser::start(source, kind, &self.shared.timeline, Box::new(failed))
+        });
+        let before = std::mem::replace(&mut lock(&self.packetisers)[place(kind)], packetiser);
+        if let Some(before) = before {
+            before.end();
+        }
+        self.give_sink(kind);
+    }
+
+    /// Lets what makes media of received packets have them, once there is a transport.
+    fn set_tap(&self, kind: Kind) {
+        if kind == Kind::Data {
+            return;
+        }
+        if let (Some(depacketiser), Some(peer)) = (self.depacketisers[place(kind)].get(), self.peer_of(kind))
+        {
+            peer.set_tap(kind, Some(depacketiser.clone()));
+        }
+    }
+
+    /// Tells what makes packets where they go and what is taken there, once that was negotiated.
+    fn give_sink(&self, kind: Kind) {
+        let packetiser = lock(&self.packetisers)[place(kind)].clone();
+        let codecs = lock(&self.state).codecs[place(kind)].clone();
+        if let (Some(packetiser), Some(codecs), Some(peer)) = (packetiser, codecs, self.peer_of(kind)) {
+            packetiser.set_sink(peer, codecs, self.quality(kind));
+        }
+    }
+
+    /// How good media that has to be encoded for the remote is to be: what `encoderBitrate` says once it was set, and no more
+    /// than `maxVideoSendBandwidth` once that was.
+    fn quality(&self, kind: Kind) -> Quality {
+        let target = self.element.settings().bitrates.target;
+        let default = ElementSettings::default().bitrates.target;
+        let wanted = if target == default {
+            ENCODED_VIDEO
+        } else {
+            target.max(1) as u32
+        };
+        let most = u32::try_from(self.limits().max_video_send).unwrap_or(u32::MAX);
+        let bounded = kind == Kind::Video && most > 0;
+        Quality {
+            bits_per_second: if bounded { wanted.min(most) } else { wanted },
         }
     }
 
@@ -470,6 +541,10 @@ impl WebRtcEndpoint {
                 lock(&self.state).codecs[index] = Some(codecs);
             }
         }
+        for kind in [Kind::Audio, Kind::Video] {
+            self.give_sink(kind);
+            self.set_tap(kind);
+        }
         if first {
             self.core().raise(&MediaSessionStarted {});
         }
@@ -607,6 +682,22 @@ impl WebRtcEndpoint {
                      nothing is sent"
                 );
                 self.raise_error(&message, Code::UnsupportedMediaType);
+            }
+            PeerEvent::TapCodec(kind, codec) => {
+                if let Some(depacketiser) = self.depacketisers.get(place(kind)).and_then(OnceLock::get) {
+                    depacketiser.prepare(codec);
+                }
+            }
+            PeerEvent::TapKeyframe => {
+                if let Some(peer) = self.peer_of(Kind::Video) {
+                    peer.request_keyframe();
+                }
+            }
+            PeerEvent::KeyframeWanted => {
+                let packetiser = lock(&self.packetisers)[place(Kind::Video)].clone();
+                if let Some(packetiser) = packetiser {
+                    packetiser.request_keyframe();
+                }
             }
             PeerEvent::Error(message) => self.raise_error(&message, Code::Unexpected),
         }
@@ -768,8 +859,24 @@ impl Element for WebRtcEndpoint {
         }
     }
 
+    fn source(&self, media: MediaType) -> Option<Arc<Source>> {
+        let kind = kind_of(media)?;
+        let depacketiser = self.depacketisers[place(kind)].get_or_init(|| {
+            let wishes = Arc::new(TapWishes {
+                endpoint: self.this.clone(),
+                pump: self.shared.pump.clone(),
+            });
+            Depacketiser::new(media, &self.shared.timeline, wishes)
+        });
+        self.set_tap(kind);
+        Some(depacketiser.source().clone())
+    }
+
     fn fed_by(&self, media: MediaType, source: Option<&Arc<dyn Element>>) {
+        let element = source;
         let source = source.and_then(|s| s.clone().into_any().downcast::<WebRtcEndpoint>().ok());
+        // From one WebRTC endpoint to another packets go as they are.
+        let other = element.filter(|_| source.is_none()).and_then(|s| s.source(media));
         let kind = match media {
             MediaType::Audio => Kind::Audio,
             MediaType::Video => Kind::Video,
@@ -780,6 +887,7 @@ impl Element for WebRtcEndpoint {
             let source = source.as_ref().and_then(|s| s.peer_of(kind));
             self.shared.engine.set_source(own, kind, source);
         }
+        self.packetise(kind, other.as_ref());
     }
 
     fn stats(&self, media: Option<MediaType>) -> Pin<Box<dyn Future<Output = StatsMap> + Send>> {
@@ -988,5 +1096,33 @@ fn candidate_pair(leg: usize, (local_candidate, remote_candidate): (String, Stri
         component_id: COMPONENT,
         local_candidate,
         remote_candidate,
+    }
+}
+
+/// The kind that has taps and feeds; none for data.
+fn kind_of(media: MediaType) -> Option<Kind> {
+    match media {
+        MediaType::Audio => Some(Kind::Audio),
+        MediaType::Video => Some(Kind::Video),
+        MediaType::Data => None,
+    }
+}
+
+/// Carries what a depacketiser wants to where it may be done.
+struct TapWishes {
+    endpoint: Weak<WebRtcEndpoint>,
+    pump: super::class::EventPump,
+}
+
+impl Wishes for TapWishes {
+    fn codec(&self, kind: MediaType, codec: &'static str) {
+        if let Some(kind) = kind_of(kind) {
+            self.pump
+                .send(self.endpoint.clone(), 0, PeerEvent::TapCodec(kind, codec));
+        }
+    }
+
+    fn keyframe(&self) {
+        self.pump.send(self.endpoint.clone(), 0, PeerEvent::TapKeyframe);
     }
 }

@@ -8,6 +8,8 @@ use str0m::Candidate;
 use tokio::sync::oneshot::Sender;
 
 use super::channels::DataChannelError;
+use super::feed::FedPacket;
+use super::tap::Tap;
 use crate::webrtc::api::{
     DataChannelOptions, GatherSettings, Kind, Limits, NegotiationError, OfferOptions, PeerEvents,
     PeerSettings, PeerStats,
@@ -30,6 +32,17 @@ pub(super) enum Command {
         sink: u64,
         kind: Kind,
         source: Option<u64>,
+    },
+    SetTap {
+        peer: u64,
+        kind: Kind,
+        tap: Option<Arc<dyn Tap>>,
+    },
+    /// A packet for `sink`, from the feed `source`.
+    Media {
+        sink: u64,
+        source: u64,
+        packet: FedPacket,
     },
     ProcessOffer {
         peer: u64,
@@ -96,6 +109,15 @@ impl Commands {
     pub(super) fn new(waker: Arc<Waker>) -> (Commands, Receiver<Command>) {
         let (queue, receiver) = sync_channel(MOST_WAITING);
         (Commands { queue, waker }, receiver)
+    }
+
+    /// Sends a command if there is room. False: there is none, and it is dropped.
+    pub(super) fn try_send(&self, command: Command) -> bool {
+        let sent = self.queue.try_send(command).is_ok();
+        if sent {
+            let _ = self.waker.wake();
+        }
+        sent
     }
 
     /// Sends a command. A worker that has ended takes none: what waits for an answer is told so by its dropped reply.

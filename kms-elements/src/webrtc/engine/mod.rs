@@ -6,6 +6,7 @@
 
 mod channels;
 mod command;
+mod feed;
 mod inbound;
 mod keyframe;
 mod layers;
@@ -16,6 +17,7 @@ mod outbound;
 mod peer;
 mod rtc;
 mod shared;
+mod tap;
 mod throttle;
 mod transport;
 mod udp;
@@ -38,6 +40,8 @@ use super::ice::{CandidateError, RemoteCandidate, parse_candidate};
 use command::{Command, Commands};
 
 pub use channels::DataChannelError;
+pub use feed::{FedPacket, Feed};
+pub use tap::{Tap, TapPacket};
 
 /// Counters of all workers, for logs and metrics.
 #[derive(Debug, Default)]
@@ -227,6 +231,10 @@ impl Peer {
         self.handle.engine.inner.workers[self.handle.worker].send(command);
     }
 
+    fn try_send(&self, command: Command) -> bool {
+        self.handle.engine.inner.workers[self.handle.worker].try_send(command)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(u64, oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.send(command(self.handle.id, reply));
@@ -294,6 +302,15 @@ impl Peer {
             });
         }
         Ok(())
+    }
+
+    /// Hands what is received of a kind to a tap as well, or to none any more.
+    pub fn set_tap(&self, kind: Kind, tap: Option<Arc<dyn Tap>>) {
+        self.send(Command::SetTap {
+            peer: self.handle.id,
+            kind,
+            tap,
+        });
     }
 
     /// Asks the remote for a keyframe.

@@ -11,13 +11,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
+use str0m::rtp::ExtensionValues;
 use str0m::{Candidate, Rtc};
 
 use super::Counters;
 use super::channels::{Channels, DataChannelError, Message};
+use super::feed::FedPacket;
 use super::inbound::{Inbound, Packet, SILENCE};
+use super::keyframe::starts_keyframe;
 use super::negotiate::Negotiation;
 use super::outbound::Outbound;
+use super::rtc::codec_name;
+use super::tap::Tapped;
+use super::throttle::Throttle;
 use super::transport::{Gathered, Surroundings, Transport};
 use crate::webrtc::api::{
     DataChannelOptions, DtlsState, GatherSettings, IceState, Kind, Limits, PeerEvent, PeerEvents,
@@ -62,6 +68,8 @@ pub(super) struct Peer {
     pub(super) channels: Channels,
     /// Peers this one feeds, by kind; changed rarely, read for every packet.
     pub(super) sinks: [Vec<u64>; 3],
+    /// Who in this process gets what is received, by kind.
+    pub(super) taps: [Option<Tapped>; 3],
     /// The peers that feed this one, by kind.
     pub(super) sources: [Option<u64>; 3],
     /// Packets that wait to be written in this turn.
@@ -78,6 +86,8 @@ pub(super) struct Peer {
     stats: PeerStats,
     /// When something is due to a STUN or TURN server.
     servers_due: Option<Instant>,
+    /// Keyframes asked of who feeds its video.
+    fed_keyframes: Throttle,
     /// When the peer is to be woken next.
     pub(super) due: Option<Instant>,
     /// When the worker's timer for it fires; not later than that.
@@ -119,6 +129,7 @@ impl Peer {
             outbound: Vec::new(),
             channels: Channels::default(),
             sinks: Default::default(),
+            taps: Default::default(),
             sources: [None; 3],
             inbox: Vec::new(),
             available: None,
@@ -132,6 +143,7 @@ impl Peer {
             last_media: None,
             stats: PeerStats::default(),
             servers_due: None,
+            fed_keyframes: Throttle::default(),
             due: None,
             timer: None,
             counters,
@@ -258,6 +270,12 @@ impl Peer {
             self.route_checked = now;
             self.transport.check_route(pair);
         }
+        if self.taps[slot(Kind::Video)]
+            .as_ref()
+            .is_some_and(Tapped::lacks_keyframe)
+        {
+            self.request_keyframe(0, now);
+        }
         let limit = self.limits.max_video_recv;
         if limit > 0
             && let Some(rtc) = self.rtc.as_mut()
@@ -277,6 +295,36 @@ impl Peer {
         track
             .choose_layer(bitrates, available, now)
             .then(|| track.wanted_layer())
+    }
+
+    /// Makes a packet of a feed ready to be sent. `None`: its codec was not negotiated.
+    pub(super) fn fed(&self, packet: FedPacket) -> Option<Packet> {
+        let rtc = self.rtc.as_ref()?;
+        let track = self.outbound.iter().find(|t| t.kind() == packet.kind)?;
+        let negotiated = rtc.media(track.mid())?.remote_pts();
+        let params = rtc.codec_config().params().iter();
+        let params = params
+            .copied()
+            .find(|p| codec_name(p.spec().codec) == packet.codec && negotiated.contains(&p.pt()))?;
+        Some(Packet {
+            kind: packet.kind,
+            layer: 0,
+            params,
+            sequence: packet.sequence,
+            time: packet.time,
+            marker: packet.marker,
+            keyframe: packet.kind == Kind::Video && starts_keyframe(params.spec().codec, &packet.payload),
+            captured: packet.captured,
+            extensions: ExtensionValues::default(),
+            payload: packet.payload,
+        })
+    }
+
+    /// Asks whoever feeds its video for a keyframe, unless that was done just now: while one is lacking it is asked for again.
+    pub(super) fn request_fed_keyframe(&mut self, now: Instant) {
+        if self.fed_keyframes.request(now) {
+            self.tell(PeerEvent::KeyframeWanted);
+        }
     }
 
     /// Whether its video has a way out and a source, but nothing it could begin with yet.

@@ -293,6 +293,9 @@ impl Peer {
         if self.inbound.began(packet.kind) {
             self.tell(PeerEvent::Receiving(packet.kind, true));
         }
+        if let Some(tap) = &mut self.taps[slot(packet.kind)] {
+            tap.take(self.id, &packet, now);
+        }
         if !self.sinks[slot(packet.kind)].is_empty() {
             outcome.packets.push(packet);
         }

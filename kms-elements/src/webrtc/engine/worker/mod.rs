@@ -19,9 +19,11 @@ use rustc_hash::FxHashMap;
 
 use super::Counters;
 use super::command::{Command, Commands};
+use super::feed::is_feed;
 use super::listener::Listener;
 use super::peer::{Peer, slot};
 use super::shared::Shared;
+use super::tap::Tapped;
 use super::transport::Surroundings;
 use super::udp::{Buffers, Udp};
 use crate::webrtc::api::{BandwidthEstimation, EngineSettings, GatherSettings, Kind, NegotiationError};
@@ -205,6 +207,11 @@ impl Worker {
             }
             Command::Remove { peer } => self.remove(peer, now),
             Command::SetSource { sink, kind, source } => self.set_source(sink, kind, source, now),
+            Command::SetTap { peer, kind, tap } => self.with(peer, |p| {
+                p.taps[slot(kind)] = tap.map(Tapped::new);
+                p.request_keyframe(0, now);
+            }),
+            Command::Media { sink, source, packet } => self.take_fed(sink, source, packet),
             Command::ProcessOffer {
                 peer,
                 offer,
@@ -359,6 +366,9 @@ impl Worker {
         p.set_source(kind, source);
         if let Some(old) = before.and_then(|s| self.peers.get_mut(&s)) {
             old.sinks[slot(kind)].retain(|s| *s != sink);
+        }
+        if kind == Kind::Video && source.is_some_and(is_feed) {
+            self.ask_for_keyframe(sink, now);
         }
         let Some(new) = source.and_then(|s| self.peers.get_mut(&s)) else {
             return;

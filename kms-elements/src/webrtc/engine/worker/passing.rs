@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{TICK, Worker, guarded};
 use crate::webrtc::api::Kind;
 use crate::webrtc::engine::channels::Message;
+use crate::webrtc::engine::feed::{FedPacket, is_feed};
 use crate::webrtc::engine::peer::{Outcome, slot};
 
 /// Timers fire at multiples of this, those of all peers together: being woken costs more than what most of them do.
@@ -67,7 +68,7 @@ impl Worker {
         if outcome.wants_keyframe
             && let (Some(source), layer) = (peer.sources[slot(Kind::Video)], peer.wanted_layer())
         {
-            self.with(source, |s| s.request_keyframe(layer, now));
+            self.request_keyframe_of(source, id, layer, now);
         }
         if outcome.packets.is_empty() && outcome.messages.is_empty() {
             return;
@@ -162,7 +163,33 @@ impl Worker {
         };
         let (source, layer) = (p.sources[slot(Kind::Video)], p.wanted_layer());
         if let Some(source) = source {
+            self.request_keyframe_of(source, sink, layer, now);
+        }
+    }
+
+    /// Asks a source for a keyframe that a peer wants: another peer's remote, or who makes the media of a feed.
+    fn request_keyframe_of(&mut self, source: u64, sink: u64, layer: u8, now: Instant) {
+        if !is_feed(source) {
             self.with(source, |s| s.request_keyframe(layer, now));
+        } else if let Some(peer) = self.peers.get_mut(&sink) {
+            peer.request_fed_keyframe(now);
+        }
+    }
+
+    /// Takes a packet of a feed for the peer it feeds.
+    pub(super) fn take_fed(&mut self, sink: u64, source: u64, packet: FedPacket) {
+        let Some(peer) = self.peers.get_mut(&sink) else {
+            return;
+        };
+        // What was on its way when the peer was given another source.
+        if peer.sources[slot(packet.kind)] != Some(source) {
+            return;
+        }
+        if let Some(packet) = peer.fed(packet) {
+            if peer.inbox.is_empty() {
+                self.dirty.push(sink);
+            }
+            peer.inbox.push((source, Rc::new(packet)));
         }
     }
 }

@@ -1,0 +1,138 @@
+//! URIs of players, whose user and password are nobody's business but the camera's.
+
+use std::fmt;
+
+use protocol::{Code, Error};
+
+/// What can be played. Printed, it shows no user and no password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct PlayerUri {
+    full: String,
+    shown: String,
+}
+
+/// What is known to be playable.
+const SCHEMES: [&str; 8] = ["file", "http", "https", "rtsp", "rtsps", "rtspt", "rtspu", "rtmp"];
+
+impl PlayerUri {
+    /// Takes a URI apart. A bare absolute path is a file's.
+    pub(super) fn parse(text: &str) -> Result<PlayerUri, Error> {
+        let refused = |why: &str| Error::new(Code::IllegalParam, format!("uri: {why}"));
+        if text.starts_with('/') {
+            let uri = gst::glib::filename_to_uri(text, None).map_err(|e| refused(e.message()))?;
+            return PlayerUri::parse(&uri);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+            refused("should be a URI, such as file:///media/video.webm or rtsp://camera/stream")
+        })?;
+        if !SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) {
+            return Err(refused(&format!(
+                "'{scheme}' can't be played; {} can",
+                SCHEMES.join(", ")
+            )));
+        }
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if host.is_empty() && !scheme.eq_ignore_ascii_case("file") {
+            return Err(refused("names no host"));
+        }
+        Ok(PlayerUri {
+            full: text.to_owned(),
+            shown: format!("{scheme}://{host}{}", &rest[authority.len()..]),
+        })
+    }
+
+    /// The whole URI, for GStreamer alone.
+    pub(super) fn full(&self) -> &str {
+        &self.full
+    }
+
+    /// Host and port, if it names them.
+    pub(super) fn host(&self) -> Option<(String, u16)> {
+        let (scheme, rest) = self.shown.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ if scheme.starts_with("rtsp") => (authority, 554),
+            _ => (authority, 80),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    }
+
+    /// Whether its media comes live: it is passed on as it comes, and can't be paused without a loss.
+    pub(super) fn is_live(&self) -> bool {
+        self.full
+            .get(..4)
+            .is_some_and(|s| s.eq_ignore_ascii_case("rtsp") || s.eq_ignore_ascii_case("rtmp"))
+    }
+
+    /// A text of a library that may hold the URI, without user and password.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let text = text.replace(&self.full, &self.shown);
+        let secret = self.full.split_once("://").and_then(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next()?;
+            authority.rsplit_once('@').map(|(secret, _)| secret)
+        });
+        secret.map_or(text.clone(), |secret| text.replace(&format!("{secret}@"), ""))
+    }
+}
+
+impl fmt::Display for PlayerUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for PlayerUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_shown_nowhere() {
+        let uri = PlayerUri::parse("rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1").expect("a URI");
+        assert_eq!(uri.to_string(), "rtsp://10.0.0.7:554/stream?channel=1");
+        assert_eq!(format!("{uri:?}"), uri.to_string());
+        assert_eq!(uri.full(), "rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1");
+        let error =
+            "Could not open rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1, as admin:s3cret@10.0.0.7";
+        let redacted = uri.redact(error);
+        assert!(
+            !redacted.contains("s3cret") && redacted.contains("10.0.0.7"),
+            "{redacted}"
+        );
+        assert_eq!(uri.host(), Some(("10.0.0.7".into(), 554)));
+        let v6 = PlayerUri::parse("http://[::1]:8080/a").expect("a URI");
+        assert_eq!(v6.host(), Some(("::1".into(), 8080)));
+        // A password with the characters that end an authority elsewhere.
+        let odd = PlayerUri::parse("rtsp://admin:p@ss@camera/1").expect("a URI");
+        assert_eq!(odd.to_string(), "rtsp://camera/1");
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused_with_what_can() {
+        for text in [
+            "",
+            "video.webm",
+            "ftp://host/file",
+            "rtsp://",
+            "rtsp:///stream",
+            "javascript://x",
+        ] {
+            let error = PlayerUri::parse(text).expect_err(text);
+            assert_eq!(error.code, Code::IllegalParam, "{text}");
+        }
+        assert_eq!(
+            PlayerUri::parse("/media/a b.mp4").expect("a path").full(),
+            "file:///media/a%20b.mp4"
+        );
+        assert!(PlayerUri::parse("RTSP://camera/1").expect("a URI").is_live());
+        assert!(!PlayerUri::parse("file:///a.mp4").expect("a URI").is_live());
+    }
+}

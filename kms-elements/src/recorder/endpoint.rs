@@ -1,0 +1,438 @@
+//! States and events of a recorder, as clients see them.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+
+use kms_core::events;
+use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
+use kms_core::object::lock;
+use kms_core::types::MediaType;
+use kms_core::{Element, ElementCore, Object, ObjectCore};
+use protocol::{Code, Error, event};
+use tokio::sync::oneshot;
+
+use super::profile::Profile;
+use super::recordings::{OpenFile, Recordings};
+use super::writer::{News, Writer};
+use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
+
+event! { "elements"
+    /// The recording began, or goes on.
+    pub struct Recording: Media {}
+
+    /// The recording waits to go on.
+    pub struct Paused: Media {}
+
+    /// The recording ended, and its file is closed.
+    pub struct Stopped: Media {}
+}
+
+/// Bitrate of video that has to be encoded for a recording, bits a second, unless the user asks for another: the default of
+/// live video, 300,000, is too little for what is kept.
+const VIDEO_BITRATE: u32 = 2_500_000;
+/// That default.
+const LIVE_BITRATE: i32 = 300_000;
+
+/// A recording ends when what is had from one source has failed so often.
+const MOST_FAILURES: u32 = 3;
+
+const KINDS: [MediaType; 2] = [MediaType::Audio, MediaType::Video];
+
+/// A file that is being written.
+struct Active {
+    writer: Arc<Writer>,
+    /// Clients were told that it began.
+    announced: bool,
+    /// Its end is being written.
+    ending: bool,
+    paused: bool,
+    /// Once released: the endpoint itself, which is to live until the file is closed.
+    keeps: Option<Arc<RecorderEndpoint>>,
+    _open: OpenFile,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was last announced.
+    announced: Option<UriEndpointState>,
+    active: Option<Active>,
+    /// Begin a new file when this one is closed.
+    again: bool,
+    /// Who waits for the file to be closed.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// By kind, audio first.
+    sources: [Option<Arc<Source>>; 2],
+    ended: [bool; 2],
+    /// How often what is had from the source failed in this recording.
+    failures: [u32; 2],
+    /// What is attached to.
+    attached: [Option<Arc<Source>>; 2],
+    released: bool,
+}
+
+/// How a recorder was made.
+pub(super) struct Options {
+    /// As the client wrote it.
+    pub(super) uri: String,
+    /// The file it names.
+    pub(super) path: PathBuf,
+    /// What goes into it.
+    pub(super) profile: Profile,
+    /// Whether to stop when all sources have reached their end.
+    pub(super) stop_on_end_of_stream: bool,
+}
+
+/// A recorder. What takes time or locks is done on the thread of [`Recordings`].
+pub struct RecorderEndpoint {
+    this: Weak<RecorderEndpoint>,
+    element: ElementCore,
+    timeline: Timeline,
+    recordings: Recordings,
+    options: Options,
+    /// Changed by clients' calls, by the graph (sources) and on the recorders' thread. Held for moments only.
+    state: Mutex<State>,
+}
+
+impl RecorderEndpoint {
+    pub(super) fn new(
+        element: ElementCore,
+        timeline: Timeline,
+        recordings: Recordings,
+        options: Options,
+    ) -> Arc<RecorderEndpoint> {
+        Arc::new_cyclic(|this| RecorderEndpoint {
+            this: this.clone(),
+            element,
+            timeline,
+            recordings,
+            options,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Does this on the recorders' thread, if the recorder still exists then.
+    fn soon(&self, job: impl FnOnce(&RecorderEndpoint) + Send + 'static) {
+        let this = self.this.clone();
+        self.recordings.soon(move || {
+            if let Some(this) = this.upgrade() {
+                job(&this);
+            }
+        });
+    }
+
+    /// Begins, or goes on after a pause.
+    pub(super) fn record(&self) {
+        let mut state = lock(&self.state);
+        if state.released {
+            return;
+        }
+        match &mut state.active {
+            Some(active) if active.ending => state.again = true,
+            Some(active) if active.paused => {
+                active.paused = false;
+                active.announced = true;
+                let writer = active.writer.clone();
+                state.announced = Some(UriEndpointState::Start);
+                drop(state);
+                self.soon(move |this| {
+                    writer.resume();
+                    this.core().raise(&Recording {});
+                    this.core().raise(&changed(UriEndpointState::Start));
+                });
+            }
+            Some(_) => {}
+            None => self.begin(&mut state),
+        }
+    }
+
+    fn begin(&self, state: &mut State) {
+        let this = self.this.clone();
+        let recordings = self.recordings.clone();
+        let tell = move |news| {
+            let this = this.clone();
+            recordings.soon(move || {
+                if let Some(this) = this.upgrade() {
+                    this.hear(news);
+                }
+            });
+        };
+        let (profile, path) = (self.options.profile, self.options.path.clone());
+        let writer = Arc::new(Writer::new(&self.timeline, profile, path, tell));
+        state.ended = [false; 2];
+        state.failures = [0; 2];
+        state.active = Some(Active {
+            writer,
+            announced: false,
+            ending: false,
+            paused: false,
+            keeps: None,
+            _open: self.recordings.opened(),
+        });
+        self.soon(|this| {
+            match writable(&this.options.path) {
+                Ok(()) => KINDS.into_iter().for_each(|kind| this.feed(kind)),
+                Err(error) => {
+                    this.fail(Code::UriPathFileNotFound, &error);
+                    this.end(None);
+                }
+            };
+        });
+    }
+
+    /// Ends the file; `done` is told when it is closed.
+    pub(super) fn end(&self, done: Option<oneshot::Sender<()>>) {
+        let mut state = lock(&self.state);
+        state.again = false;
+        let Some(active) = &mut state.active else {
+            return; // dropping `done` tells as well
+        };
+        active.ending = true;
+        let writer = active.writer.clone();
+        state.waiting.extend(done);
+        drop(state);
+        self.recordings.soon(move || writer.finish());
+    }
+
+    /// The writer tells something; on the recorders' thread.
+    fn hear(self: &Arc<Self>, news: News) {
+        match news {
+            News::Began => self.began(),
+            News::Failed { error, no_space } => {
+                let code = if no_space {
+                    Code::NotEnoughResources
+                } else {
+                    Code::Unexpected
+                };
+                self.fail(code, &error);
+            }
+            News::Finished => self.finished(),
+        }
+    }
+
+    fn began(&self) {
+        let mut state = lock(&self.state);
+        let Some(active) = &mut state.active else { return };
+        if active.announced {
+            return;
+        }
+        active.announced = true;
+        if active.paused {
+            active.writer.pause();
+            return;
+        }
+        state.announced = Some(UriEndpointState::Start);
+        drop(state);
+        self.core().raise(&changed(UriEndpointState::Start));
+        self.core().raise(&Recording {});
+    }
+
+    fn fail(&self, code: Code, error: &MediaError) {
+        tracing::warn!(recorder = self.core().id(), detail = %error.detail, "{error}");
+        self.core().raise(&events::Error {
+            description: error.message.clone(),
+            error_code: code.number(),
+            error_type: code.name().into(),
+        });
+    }
+
+    fn finished(&self) {
+        let mut state = lock(&self.state);
+        let active = state.active.take();
+        let waiting = std::mem::take(&mut state.waiting);
+        state.announced = Some(UriEndpointState::Stop);
+        let again = std::mem::take(&mut state.again) && !state.released;
+        drop(state);
+        if active.is_none() {
+            return;
+        }
+        self.core().raise(&changed(UriEndpointState::Stop));
+        // The file is closed before anybody hears that it is.
+        drop(active);
+        for waits in waiting {
+            let _ = waits.send(()); // it may have gone away
+        }
+        self.core().raise(&Stopped {});
+        if again {
+            self.record();
+        }
+    }
+
+    /// Gives the writer what there is of a kind; on the recorders' thread.
+    fn feed(&self, kind: MediaType) {
+        let (source, before, writer) = {
+            let mut state = lock(&self.state);
+            let source = state.sources[index(kind)].clone();
+            let before = std::mem::replace(&mut state.attached[index(kind)], source.clone());
+            (source, before, state.active.as_ref().map(|a| a.writer.clone()))
+        };
+        let me: Weak<dyn Consumer> = self.this.clone();
+        if let Some(before) = before
+            && !source.as_ref().is_some_and(|s| Arc::ptr_eq(s, &before))
+        {
+            before.detach(&me);
+        }
+        if let Some(source) = &source {
+            source.attach(me);
+        }
+        if let Some(writer) = writer {
+            writer.feed(kind, source.as_ref(), self.quality(kind));
+        }
+    }
+
+    fn quality(&self, kind: MediaType) -> Quality {
+        let target = self.element.settings().bitrates.target;
+        let bits_per_second = match (kind, u32::try_from(target)) {
+            (MediaType::Video, Ok(bits)) if target != LIVE_BITRATE && bits > 0 => bits,
+            (MediaType::Video, _) => VIDEO_BITRATE,
+            // Encoders of audio choose their own.
+            _ => 0,
+        };
+        Quality { bits_per_second }
+    }
+}
+
+fn index(kind: MediaType) -> usize {
+    usize::from(kind == MediaType::Video)
+}
+
+fn changed(state: UriEndpointState) -> UriEndpointStateChanged {
+    UriEndpointStateChanged { state }
+}
+
+/// Makes the file's directories, and finds out whether it can be written, without touching what is in it.
+fn writable(path: &std::path::Path) -> Result<(), MediaError> {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let opened = made.and_then(|()| {
+        let existed = path.exists();
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        if opened.is_ok() && !existed {
+            // It comes with the first media.
+            std::fs::remove_file(path)?;
+        }
+        opened.map(drop)
+    });
+    opened.map_err(|error| MediaError {
+        message: format!("The file '{}' can't be written: {error}", path.display()),
+        detail: String::new(),
+    })
+}
+
+impl UriEndpoint for RecorderEndpoint {
+    fn uri(&self) -> String {
+        self.options.uri.clone()
+    }
+
+    fn state(&self) -> UriEndpointState {
+        lock(&self.state).announced.unwrap_or(UriEndpointState::Stop)
+    }
+
+    fn pause(self: Arc<Self>) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        let Some(active) = &mut state.active else {
+            return Ok(());
+        };
+        if active.paused || active.ending {
+            return Ok(());
+        }
+        active.paused = true;
+        // At once, not soon: what is said after the call is not to be recorded.
+        active.writer.pause();
+        state.announced = Some(UriEndpointState::Pause);
+        drop(state);
+        self.soon(|this| {
+            this.core().raise(&Paused {});
+            this.core().raise(&changed(UriEndpointState::Pause));
+        });
+        Ok(())
+    }
+
+    fn stop(self: Arc<Self>) -> Result<(), Error> {
+        self.end(None);
+        Ok(())
+    }
+}
+
+impl Object for RecorderEndpoint {
+    fn core(&self) -> &ObjectCore {
+        &self.element.object
+    }
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+    fn into_element(self: Arc<Self>) -> Option<Arc<dyn Element>> {
+        Some(self)
+    }
+    fn released(&self) {
+        self.element.leave();
+        {
+            let mut state = lock(&self.state);
+            state.released = true;
+            state.sources = [None, None];
+            // It lives until its file is closed, whoever lets go of it: `finished` takes this away again.
+            if let Some(active) = &mut state.active {
+                active.keeps = self.this.upgrade();
+            }
+        }
+        self.end(None);
+        KINDS
+            .into_iter()
+            .for_each(|kind| self.soon(move |this| this.feed(kind)));
+    }
+}
+
+impl Element for RecorderEndpoint {
+    fn element(&self) -> &ElementCore {
+        &self.element
+    }
+
+    fn fed_by(&self, kind: MediaType, source: Option<&Arc<dyn Element>>) {
+        if kind == MediaType::Data {
+            return;
+        }
+        let source = source.and_then(|s| s.source(kind));
+        lock(&self.state).sources[index(kind)] = source;
+        self.soon(move |this| this.feed(kind));
+    }
+
+    fn is_endpoint(&self) -> bool {
+        true
+    }
+}
+
+impl Consumer for RecorderEndpoint {
+    fn source_changed(&self, kind: MediaType) {
+        self.soon(move |this| this.feed(kind));
+    }
+
+    fn source_ended(&self, kind: MediaType) {
+        if !self.options.stop_on_end_of_stream {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.ended[index(kind)] = true;
+        let all = (0..2).all(|k| state.sources[k].is_none() || state.ended[k]);
+        drop(state);
+        if all {
+            self.end(None);
+        }
+    }
+
+    fn source_failed(&self, kind: MediaType, error: &MediaError) {
+        let error = error.clone();
+        let failures = {
+            let mut state = lock(&self.state);
+            state.failures[index(kind)] += 1;
+            state.failures[index(kind)]
+        };
+        self.soon(move |this| {
+            this.fail(Code::Unexpected, &error);
+            // What failed once is made anew; what fails again and again is broken.
+            if failures < MOST_FAILURES {
+                this.feed(kind);
+            } else {
+                this.end(None);
+            }
+        });
+    }
+}

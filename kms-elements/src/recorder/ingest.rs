@@ -1,0 +1,144 @@
+//! Media of a source, in the form that muxers take.
+
+use std::sync::Arc;
+
+use gst::prelude::*;
+use gst_app::{AppSink, AppSinkCallbacks};
+use kms_core::media::{Branch, Codec, Input, MediaError, Report, Segment, Timeline};
+
+/// One buffer that may be written.
+pub(super) struct Arrived {
+    /// The buffer.
+    pub(super) buffer: gst::Buffer,
+    /// What it is.
+    pub(super) caps: gst::Caps,
+    /// When it is shown, running time.
+    pub(super) pts: gst::ClockTime,
+    /// When it is decoded, running time.
+    pub(super) dts: gst::ClockTime,
+}
+
+impl Arrived {
+    /// From what leaves a segment; `None`: it has no time.
+    fn from_sample(sample: &gst::Sample) -> Option<Arrived> {
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let buffer = sample.buffer_owned()?;
+        let time = |t: Option<gst::ClockTime>| t.and_then(|t| segment.to_running_time(t));
+        let pts = time(buffer.pts()).or_else(|| time(buffer.dts()))?;
+        let dts = time(buffer.dts()).map_or(pts, |dts| dts.min(pts));
+        Some(Arrived {
+            buffer,
+            caps: sample.caps_owned()?,
+            pts,
+            dts,
+        })
+    }
+
+    /// Whether a decoder can begin with it.
+    pub(super) fn is_keyframe(&self) -> bool {
+        !self.buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+    }
+
+    /// How long it lasts, if that is known.
+    pub(super) fn duration(&self) -> gst::ClockTime {
+        self.buffer.duration().unwrap_or_default()
+    }
+}
+
+/// A segment that an input feeds and that hands over what arrives, parsed.
+pub(super) struct Ingest {
+    codec: Codec,
+    input: Input,
+    sink: AppSink,
+    /// Stopped when it is dropped.
+    _segment: Segment,
+}
+
+/// What an ingest is called with.
+pub(super) enum Told {
+    /// A buffer.
+    Arrived(Arrived),
+    /// It failed.
+    Failed(MediaError),
+}
+
+impl Ingest {
+    /// One for a codec. `longest`: how much it may hold back.
+    pub(super) fn new(
+        timeline: &Timeline,
+        (codec, parser): (Codec, &str),
+        longest: gst::ClockTime,
+        tell: impl Fn(Told) + Send + Sync + 'static,
+    ) -> Result<Ingest, MediaError> {
+        let tell = Arc::new(tell);
+        let failed = tell.clone();
+        let segment = Segment::new(timeline, &format!("recorder-{codec}"), move |report| {
+            if let Report::Failed {
+                element,
+                error,
+                detail,
+            } = report
+            {
+                failed(Told::Failed(MediaError {
+                    message: format!("{codec} can't be recorded: it is not what it should be"),
+                    detail: format!("{element}: {error} ({detail})"),
+                }));
+            }
+        });
+        let input = Input::new(&segment, longest)?;
+        let parser = segment.add(parser)?;
+        let sink = AppSink::builder().sync(false).async_(false).build();
+        sink.set_property("enable-last-sample", false);
+        sink.set_callbacks(
+            AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    if let Some(arrived) = Arrived::from_sample(&sample) {
+                        tell(Told::Arrived(arrived));
+                    }
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        let linked = segment.pipeline().add(&sink).is_ok()
+            && gst::Element::link_many([
+                input.appsrc().upcast_ref(),
+                parser.upcast_ref::<gst::Element>(),
+                sink.upcast_ref(),
+            ])
+            .is_ok();
+        if !linked {
+            return Err(MediaError::new("Media can't be set up"));
+        }
+        segment.play()?;
+        Ok(Ingest {
+            codec,
+            input,
+            sink,
+            _segment: segment,
+        })
+    }
+
+    /// Its codec.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Feeds it from a branch, or from none.
+    pub(super) fn connect(&self, branch: Option<Arc<Branch>>) {
+        self.input.connect(branch);
+    }
+
+    /// Asks whoever encodes it for a keyframe.
+    pub(super) fn request_keyframe(&self) {
+        let Some(pad) = self.sink.static_pad("sink") else {
+            return;
+        };
+        let request = gst::Structure::builder("GstForceKeyUnit")
+            .field("running-time", u64::MAX)
+            .field("all-headers", true)
+            .field("count", 0u32)
+            .build();
+        pad.push_event(gst::event::CustomUpstream::new(request));
+    }
+}

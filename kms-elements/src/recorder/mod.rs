@@ -1,0 +1,30 @@
+//! `RecorderEndpoint`: writes what it is fed into a file.
+//!
+//! | file | what |
+//! |---|---|
+//! | `class.rs` | the remote class: constructor, methods, events |
+//! | `endpoint.rs` | states and events, as clients see them |
+//! | `writer.rs` | one file from its first buffer to its last |
+//! | `file_time.rs` | which time in the file media gets |
+//! | `profile.rs` | containers: their codecs, muxers, and frames that say nothing |
+//! | `ingest.rs` | media of a source, in the form that muxers take |
+//! | `placeholder.rs` | the beginning of a track whose media is not there yet |
+//! | `recordings.rs` | the thread that recorders work on, and how many files are open |
+//! | `uri.rs` | where a URI points to |
+
+mod class;
+mod endpoint;
+mod file_time;
+mod ingest;
+mod placeholder;
+mod profile;
+mod recordings;
+mod uri;
+mod writer;
+
+pub use class::class;
+pub use endpoint::RecorderEndpoint;
+pub use recordings::Recordings;
+
+#[cfg(test)]
+mod tests;

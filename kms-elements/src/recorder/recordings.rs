@@ -1,0 +1,84 @@
+//! What all recorders share: a thread they work on, and how many files are open.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use kms_core::object::lock;
+
+/// Jobs that may wait. More would need recorders by the ten thousand, all changing at once; what comes then is dropped with an
+/// error in the log.
+const MOST_JOBS: usize = 65_536;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Open {
+    count: Mutex<usize>,
+    closed: Condvar,
+}
+
+/// What all recorders of a server share. Clones are the same.
+///
+/// Recorders do on one thread, in order, what takes time or locks: opening files, choosing formats, telling clients. The graph
+/// and GStreamer's threads, where it is asked for, must not wait.
+#[derive(Clone)]
+pub struct Recordings {
+    open: Arc<Open>,
+    jobs: SyncSender<Job>,
+}
+
+impl Recordings {
+    /// Starts the thread. It ends with the last clone. Fails if the system gives no thread.
+    pub fn start() -> std::io::Result<Recordings> {
+        let (jobs, queue) = sync_channel::<Job>(MOST_JOBS);
+        std::thread::Builder::new()
+            .name("recorders".into())
+            .spawn(move || {
+                for job in queue {
+                    // One recorder's panic, which is reported already, must not stop the others.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
+                }
+            })?;
+        Ok(Recordings {
+            open: Arc::default(),
+            jobs,
+        })
+    }
+
+    /// Waits until all files are closed, at most so long; answers how many are open still. Blocks: for the server's end, on a
+    /// thread that may.
+    pub fn wait_until_closed(&self, longest: Duration) -> usize {
+        let count = lock(&self.open.count);
+        let waited = self
+            .open
+            .closed
+            .wait_timeout_while(count, longest, |open| *open > 0);
+        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *count
+    }
+
+    /// Does this soon, in order, on the recorders' thread.
+    pub(super) fn soon(&self, job: impl FnOnce() + Send + 'static) {
+        if self.jobs.try_send(Box::new(job)).is_err() {
+            tracing::error!("too much waits to be done for recorders; a job is dropped");
+        }
+    }
+
+    /// A file is open as long as this lives.
+    pub(super) fn opened(&self) -> OpenFile {
+        *lock(&self.open.count) += 1;
+        OpenFile(self.open.clone())
+    }
+}
+
+/// A file that is open.
+pub(super) struct OpenFile(Arc<Open>);
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        *lock(&self.0.count) -= 1;
+        self.0.closed.notify_all();
+    }
+}

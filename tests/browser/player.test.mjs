@@ -1,0 +1,98 @@
+// Files and cameras in the browser.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { Party, connect, sleep, until } from './party.mjs';
+import { startBrowser, startMediaServer } from './start.mjs';
+
+let kms, client, browser, pipeline, folder;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kms-player-'));
+  kms = await startMediaServer();
+  client = await connect(kms.url);
+  browser = await startBrowser();
+  pipeline = await client.create('MediaPipeline');
+});
+
+after(async () => {
+  await pipeline?.release();
+  client?.close();
+  await browser?.close();
+  await kms?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** A file with a moving picture of 25 frames a second and a tone. */
+function make(name, ...encoding) {
+  const file = join(folder, name);
+  execFileSync('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc=size=640x360:rate=25',
+    '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000', '-t', '20', '-g', '50', ...encoding, file]);
+  return `file://${file}`;
+}
+
+/** A party that only watches. */
+async function viewer(codec) {
+  const one = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
+  await one.join({ receive: ['audio', 'video'], codec });
+  return one;
+}
+
+async function plays(viewer, codec) {
+  await until('the picture is there', async () => (await viewer.run('framesSince', 0)).count > 25);
+  const first = await viewer.numbers();
+  await sleep(4000);
+  const then = await viewer.numbers();
+  const fps = (then.video.framesDecoded - first.video.framesDecoded) / 4;
+  assert.ok(fps > 22, `${fps} frames a second of 25`);
+  assert.equal(then.video.codec, `video/${codec}`);
+  assert.equal(then.video.frameWidth, 640);
+  assert.ok(then.audio.totalAudioEnergy > first.audio.totalAudioEnergy, 'the tone is heard');
+}
+
+async function leave(viewer) {
+  await viewer.close();
+  await viewer.endpoint.release();
+}
+
+describe('a file', () => {
+  const files = [
+    ['as it is', 'vp8.webm', ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus'], 'VP8'],
+    ['converted from H.264 and AAC for one who takes VP8', 'h264.mp4',
+      ['-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'aac'], 'VP8'],
+    ['converted from VP8 for one who takes H.264', 'vp8b.webm',
+      ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libvorbis'], 'H264'],
+  ];
+  for (const [how, name, encoding, codec] of files) {
+    it(`is seen and heard ${how}`, async () => {
+      const player = await pipeline.create('PlayerEndpoint', { uri: make(name, ...encoding) });
+      const one = await viewer(codec);
+      await player.connect(one.endpoint);
+      await player.play();
+      await plays(one, codec);
+      await leave(one);
+      await player.release();
+    });
+  }
+
+  it('is seen by one who joins late, and by one who was connected before all else', async () => {
+    const uri = make('late.webm', '-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus');
+    const player = await pipeline.create('PlayerEndpoint', { uri });
+    const early = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
+    await player.connect(early.endpoint);
+    await player.play();
+    await sleep(1000);
+    await early.join({ receive: ['audio', 'video'], codec: 'VP8' });
+    await plays(early, 'VP8');
+    const late = await viewer('VP8');
+    await player.connect(late.endpoint);
+    await plays(late, 'VP8');
+    await leave(early);
+    await leave(late);
+    await player.release();
+  });
+});

@@ -1,0 +1,64 @@
+// A browser's camera in a file.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { Party, connect, sleep, until } from './party.mjs';
+import { startBrowser, startMediaServer } from './start.mjs';
+
+let kms, client, browser, pipeline, folder;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kms-recorder-'));
+  kms = await startMediaServer();
+  client = await connect(kms.url);
+  browser = await startBrowser();
+  pipeline = await client.create('MediaPipeline');
+});
+
+after(async () => {
+  await pipeline?.release();
+  client?.close();
+  await browser?.close();
+  await kms?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** What ffprobe says of a file that must decode without an error. */
+function judge(file) {
+  const errors = execFileSync('ffmpeg', ['-v', 'error', '-i', file, '-f', 'null', '-'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  assert.equal(errors.toString(), '');
+  const probe = JSON.parse(execFileSync('ffprobe', ['-v', 'error', '-show_streams', '-show_format', '-of', 'json', file]));
+  const codecs = probe.streams.map((s) => s.codec_name).sort();
+  return { codecs, duration: Number(probe.format.duration) };
+}
+
+describe('a browser is recorded', () => {
+  const cases = [
+    ['into WebM as it is', 'WEBM', 'VP8', 'a.webm', ['opus', 'vp8']],
+    ['into MP4 as it is', 'MP4', 'H264', 'b.mp4', ['h264', 'opus']],
+  ];
+  for (const [how, mediaProfile, codec, name, codecs] of cases) {
+    it(how, async () => {
+      const file = join(folder, name);
+      const one = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
+      const recorder = await pipeline.create('RecorderEndpoint', { uri: `file://${file}`, mediaProfile });
+      const recording = new Promise((begun) => recorder.on('Recording', begun));
+      await one.endpoint.connect(recorder);
+      await recorder.record();
+      await one.join({ send: ['audio', 'video'], codec });
+      await recording;
+      await sleep(5000);
+      await recorder.stopAndWait();
+      const { codecs: found, duration } = judge(file);
+      assert.deepEqual(found, codecs);
+      assert.ok(duration > 4 && duration < 8, `${duration} s`);
+      await one.close();
+      await one.endpoint.release();
+      await recorder.release();
+    });
+  }
+});

@@ -1,0 +1,8 @@
+//! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
+
+mod camera;
+#[path = "../control_plane/daemon.rs"]
+#[allow(dead_code, reason = "shared with another test, which uses more of it")]
+mod daemon;
+mod files;
+mod player;
