@@ -5,7 +5,7 @@ export KMS_BIN := $(TARGET)/debug/kms
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-cargo test-wire test-browser lint bench build-tests setup setup-test setup-bench
+.PHONY: help run camera test test-cargo test-wire test-browser lint bench build-tests setup setup-test setup-bench
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -13,6 +13,11 @@ help: ## Show this list.
 run: setup ## Build, start the daemon and the hello-world tutorial, and print the address to open.
 	@cargo build --release --locked --package kms --package tutorial-hello-world
 	@scripts/run.sh $(TARGET)/release
+
+camera: ## Start a camera made of software (RTSP), to try players and recorders with. ARGS are passed to it.
+	@scripts/setup.sh --camera
+	@echo 'Play the address that follows, with kms or any player (Ctrl-C ends the camera).' >&2
+	@/usr/bin/python3 scripts/camera.py $(ARGS)
 
 test: test-cargo test-wire test-browser ## Run all tests.
 

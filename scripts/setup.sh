@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing to build kms on Debian or Ubuntu, and says what. Silent when nothing is missing.
 #
-#   scripts/setup.sh          compiler and libraries: enough for `make run`
-#   scripts/setup.sh --test   and Chromium, coturn, Node packages, cargo-deny: for `make test` and `make lint`
+#   scripts/setup.sh          compiler, libraries and GStreamer: enough for `make run`
+#   scripts/setup.sh --camera and an RTSP server: for `make camera`
+#   scripts/setup.sh --test   and Chromium, coturn, ffmpeg, Node packages, cargo-deny: for `make test` and `make lint`
 #   scripts/setup.sh --bench  and Janus, the server that the benchmark compares with: for `make bench`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,8 +19,8 @@ fail() { echo "setup: $*" >&2; exit 1; }
 
 main() {
     case "${1-}" in
-        "" | --test | --bench) ;;
-        *) fail "unknown argument $1; usage: scripts/setup.sh [--test|--bench]" ;;
+        "" | --camera | --test | --bench) ;;
+        *) fail "unknown argument $1; usage: scripts/setup.sh [--camera|--test|--bench]" ;;
     esac
     install_packages "${1-}"
     check_rust
@@ -38,14 +39,34 @@ need() {
     "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 
+# Headers to build with, and the plugins that media is read, converted and written with.
+need_gstreamer() {
+    need libgstreamer1.0-dev pkg-config --exists 'gstreamer-1.0 >= 1.22'
+    need libgstreamer-plugins-base1.0-dev pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0
+    local plugins
+    plugins=$(pkg-config --variable=pluginsdir gstreamer-1.0 2>/dev/null || true)
+    need gstreamer1.0-plugins-base test -e "$plugins/libgstapp.so"
+    need gstreamer1.0-plugins-good test -e "$plugins/libgstvpx.so"
+    need gstreamer1.0-plugins-bad test -e "$plugins/libgstvideoparsersbad.so"
+    need gstreamer1.0-plugins-ugly test -e "$plugins/libgstx264.so"
+    need gstreamer1.0-libav test -e "$plugins/libgstlibav.so"
+}
+
 install_packages() {
     missing=()
     need build-essential cc --version
     need pkg-config pkg-config --version
     need libssl-dev pkg-config --exists 'openssl >= 3'
+    need_gstreamer
+    if [ "$1" = --camera ] || [ "$1" = --test ]; then
+        # Debian's own Python: no other finds Debian's modules.
+        need python3-gi /usr/bin/python3 -c 'import gi'
+        need gir1.2-gst-rtsp-server-1.0 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
+    fi
     if [ "$1" = --test ]; then
         need chromium command -v chromium
         need coturn command -v turnserver
+        need ffmpeg command -v ffprobe
         need iproute2 command -v ip
         need nftables command -v nft
         need nodejs command -v node
