@@ -12,6 +12,8 @@ use config::{Config, LogFormat};
 use kms::edge;
 use kms_core::media::Timeline;
 use kms_core::{Registry, Server, Settings};
+use kms_elements::Engines;
+use kms_elements::recorder::Recordings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +66,7 @@ fn run() -> Result<(), String> {
         Command::Version => println!("kms {}", env!("CARGO_PKG_VERSION")),
         Command::PrintConfig => print!("{}", config.to_documented_toml()),
         Command::Describe { json } => {
-            let (registry, _engine) = registry(&config)?;
+            let (registry, _engines) = registry(&config)?;
             let api = registry.api();
             match json {
                 true => println!("{:#}", api.to_json()),
@@ -131,6 +133,9 @@ fn read_command_line() -> Result<(Command, Config), String> {
 /// An end in good order takes a second or two. After this, something hangs.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
+/// Recorded files that are being finished are waited for this long.
+const LONGEST_FINALISING: Duration = Duration::from_secs(5);
+
 /// Libraries that log every packet at the level `info`. Whoever wants to see that names them.
 const TALKATIVE: [&str; 2] = ["turn_client_proto", "stun_proto"];
 
@@ -165,25 +170,28 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// The classes of this server, and the engine that carries WebRTC media.
-fn registry(config: &Config) -> Result<(Registry, kms_elements::webrtc::engine::Engine), String> {
-    let engine = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
-    let engine = engine.map_err(|e| format!("the WebRTC engine can't start: {e}"))?;
+/// The classes of this server, and what their media is carried by.
+fn registry(config: &Config) -> Result<(Registry, Engines), String> {
+    let webrtc = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
+    let engines = Engines {
+        webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
+        timeline: Timeline::start().map_err(|e| e.to_string())?,
+        recordings: Recordings::start().map_err(|e| format!("recorders can't start: {e}"))?,
+    };
     let webrtc = kms_elements::webrtc::Defaults {
         gather: config.webrtc.gather_settings(),
         mtu: config.webrtc.mtu,
         pem_rsa: config.webrtc.pem_certificate_rsa.clone(),
         pem_ecdsa: config.webrtc.pem_certificate_ecdsa.clone(),
     };
-    let timeline = Timeline::start().map_err(|e| e.to_string())?;
     let mut registry = Registry::new();
-    kms_elements::register(&mut registry, &engine, &timeline, webrtc).map_err(|e| e.to_string())?;
+    kms_elements::register(&mut registry, &engines, webrtc).map_err(|e| e.to_string())?;
     kms_filters::register(&mut registry);
-    Ok((registry, engine))
+    Ok((registry, engines))
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let (registry, engine) = registry(&config)?;
+    let (registry, engines) = registry(&config)?;
     let settings = Settings {
         request_cache: Duration::from_secs(config.session.request_cache_s),
         metadata: String::new(),
@@ -242,8 +250,16 @@ async fn serve(config: Config) -> Result<(), String> {
         end.closed().await;
     };
     let _ = tokio::time::timeout(Duration::from_secs(3), closed).await;
-    let stopped = tokio::task::spawn_blocking(move || engine.stop()).await;
-    stopped.map_err(|e| format!("the WebRTC engine did not stop: {e}"))?;
+    let stopped = tokio::task::spawn_blocking(move || {
+        engines.webrtc.stop();
+        engines.recordings.wait_until_closed(LONGEST_FINALISING)
+    });
+    let open = stopped
+        .await
+        .map_err(|e| format!("the server did not stop: {e}"))?;
+    if open > 0 {
+        tracing::error!(open, "files that are recorded could not be finished in time");
+    }
     tracing::info!("ended");
     Ok(())
 }

@@ -8,19 +8,31 @@ pub mod webrtc;
 use kms_core::Registry;
 use kms_core::media::Timeline;
 
+/// What elements share, and the server stops when it ends.
+#[derive(Clone)]
+pub struct Engines {
+    /// Carries WebRTC media.
+    pub webrtc: webrtc::engine::Engine,
+    /// The time of all media in GStreamer.
+    pub timeline: Timeline,
+    /// Files that are being written.
+    pub recordings: recorder::Recordings,
+}
+
 /// Registers module `elements`. Fails if a configured certificate can't be used.
 pub fn register(
     registry: &mut Registry,
-    engine: &webrtc::engine::Engine,
-    timeline: &Timeline,
+    engines: &Engines,
     defaults: webrtc::Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
-    registry.class(webrtc::class(engine.clone(), timeline, defaults)?);
+    registry.class(webrtc::class(
+        engines.webrtc.clone(),
+        &engines.timeline,
+        defaults,
+    )?);
     webrtc::describe_types(registry);
-    registry.class(player::class(timeline));
-    let recordings = recorder::Recordings::start()
-        .map_err(|e| webrtc::CertificateError::Read("(threads)".into(), e))?;
-    registry.class(recorder::class(timeline, &recordings));
+    registry.class(player::class(&engines.timeline));
+    registry.class(recorder::class(&engines.timeline, &engines.recordings));
     Ok(())
 }

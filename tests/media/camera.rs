@@ -39,7 +39,7 @@ impl Camera {
         Camera { child, uri }
     }
 
-    fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         let authority = self.uri.split('/').nth(2).unwrap();
         authority.rsplit(':').next().unwrap().to_owned()
     }

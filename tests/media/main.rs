@@ -6,3 +6,4 @@ mod camera;
 mod daemon;
 mod files;
 mod player;
+mod recorder;

@@ -5,6 +5,7 @@
 //! | `class.rs` | the remote class: constructor, methods, events |
 //! | `endpoint.rs` | states and events, as clients see them |
 //! | `writer.rs` | one file from its first buffer to its last |
+//! | `track.rs` | a track of that file: its queue, and what fills its silence |
 //! | `file_time.rs` | which time in the file media gets |
 //! | `profile.rs` | containers: their codecs, muxers, and frames that say nothing |
 //! | `ingest.rs` | media of a source, in the form that muxers take |
@@ -19,6 +20,7 @@ mod ingest;
 mod placeholder;
 mod profile;
 mod recordings;
+mod track;
 mod uri;
 mod writer;
 

@@ -15,6 +15,8 @@ use serde_json::Value;
 use super::profile::MediaProfileSpecType as Profile;
 use super::writer::{News, Writer};
 
+mod events;
+
 const PATIENCE: Duration = Duration::from_secs(15);
 const QUALITY: Quality = Quality {
     bits_per_second: 500_000,

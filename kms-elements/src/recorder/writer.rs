@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::ClockTime;
 use gst::prelude::*;
-use gst_app::AppSrc;
 use kms_core::media::{Codec, Format, MediaError, Quality, Report, Segment, Source, Timeline, Wanted};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
-use super::file_time::{FileTime, Times, TrackTime};
+use super::file_time::{FileTime, Times};
 use super::ingest::{Arrived, Ingest, Told};
 use super::placeholder::Placeholder;
-use super::profile::{Container, Profile, filler};
+use super::profile::{Container, Profile};
+use super::track::{LONGEST_QUEUE, Output};
 
 /// How long the file waits for media of all connected kinds once some has come.
 const PATIENCE: ClockTime = ClockTime::from_mseconds(1_000);
@@ -29,9 +29,6 @@ const MARGIN: ClockTime = ClockTime::from_mseconds(1_000);
 const HOLE: ClockTime = ClockTime::from_mseconds(300);
 /// How long a buffer lasts that doesn't say.
 const ONE_FRAME: ClockTime = ClockTime::from_mseconds(33);
-/// How much media waits for a slow disk before it is dropped.
-const LONGEST_QUEUE: ClockTime = ClockTime::from_seconds(5);
-const LARGEST_QUEUE: u64 = 64 * 1024 * 1024;
 /// How long the end of a file may take to be written.
 const LONGEST_END: ClockTime = ClockTime::from_seconds(10);
 /// How often a writer looks after what is silent or late.
@@ -84,43 +81,6 @@ struct Track {
     /// The track in the file.
     out: Option<Output>,
     placeholder: Option<Placeholder>,
-}
-
-/// A track in the file.
-struct Output {
-    appsrc: AppSrc,
-    caps: gst::Caps,
-    codec: Codec,
-    time: TrackTime,
-    needs_keyframe: bool,
-    /// Motion JPEG's last picture, which is its own filler.
-    last_picture: Option<gst::Buffer>,
-    dropped: Dropped,
-    /// Buffers of its sources that were written, without fillers.
-    written: u64,
-}
-
-/// What was dropped and not yet logged.
-#[derive(Default)]
-struct Dropped {
-    count: u64,
-    logged: Option<ClockTime>,
-}
-
-impl Dropped {
-    fn count(&mut self, kind: MediaType, why: &str, now: ClockTime) {
-        self.count += 1;
-        let quiet = self
-            .logged
-            .is_some_and(|at| now.saturating_sub(at) < ClockTime::SECOND);
-        if !quiet {
-            tracing::warn!(?kind, dropped = self.count, "a recording loses media: {why}");
-            *self = Dropped {
-                count: 0,
-                logged: Some(now),
-            };
-        }
-    }
 }
 
 struct State {
@@ -478,29 +438,17 @@ impl Shared {
             let (Some(first), Some(codec)) = (track.pending.front(), track.codec) else {
                 continue;
             };
-            let caps = first.caps.clone();
-            let appsrc = AppSrc::builder().format(gst::Format::Time).caps(&caps).build();
-            // Bounded by us, who know where media can be left out.
-            appsrc.set_max_bytes(0);
-            segment.pipeline().add(&appsrc).map_err(|e| wrong(&e))?;
+            let out = Output::new(codec, first.caps.clone());
+            segment.pipeline().add(&out.appsrc).map_err(|e| wrong(&e))?;
             let pads = (
-                appsrc.static_pad("src"),
+                out.appsrc.static_pad("src"),
                 muxer.request_pad_simple(self.container().pad(kind)),
             );
             let (Some(from), Some(to)) = pads else {
                 return Err(wrong(&"the muxer has no pad for it"));
             };
             from.link(&to).map_err(|e| wrong(&e))?;
-            track.out = Some(Output {
-                appsrc,
-                caps,
-                codec,
-                time: TrackTime::default(),
-                needs_keyframe: kind == MediaType::Video,
-                last_picture: None,
-                dropped: Dropped::default(),
-                written: 0,
-            });
+            track.out = Some(out);
         }
         segment.play().map_err(|error| MediaError {
             message: format!("The file '{}' can't be written", self.path.display()),
@@ -653,49 +601,5 @@ impl State {
                 out.fill(until);
             }
         }
-    }
-}
-
-impl Output {
-    fn is_full(&self) -> bool {
-        self.appsrc.current_level_time() > LONGEST_QUEUE || self.appsrc.current_level_bytes() > LARGEST_QUEUE
-    }
-
-    /// Whether the track can hold media of these caps: AAC has one configuration for all of a file.
-    fn takes(&self, caps: &gst::Caps) -> bool {
-        let rate = |caps: &gst::CapsRef| caps.structure(0).and_then(|s| s.get::<i32>("rate").ok());
-        self.codec == Codec::Opus || *caps == self.caps || rate(caps) == rate(&self.caps)
-    }
-
-    /// Fills the track until there with frames that say nothing.
-    fn fill(&mut self, until: ClockTime) {
-        let frame = match (filler(self.codec, &self.caps), &self.last_picture) {
-            (Some(filler), _) => Some((gst::Buffer::from_slice(filler.bytes), filler.duration)),
-            (None, Some(picture)) => Some((picture.clone(), ClockTime::from_mseconds(500))),
-            (None, None) => None,
-        };
-        let Some((frame, duration)) = frame else { return };
-        while self.time.end() + duration <= until {
-            let at = self.time.end();
-            let times = self.time.next(Times { pts: at, dts: at }, duration);
-            let mut frame = frame.clone();
-            if self.codec.kind() == MediaType::Video && self.codec != Codec::Jpeg {
-                frame.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
-            }
-            self.push(frame, times, duration);
-        }
-    }
-
-    fn push(&mut self, mut buffer: gst::Buffer, times: Times, duration: ClockTime) {
-        if self.codec == Codec::Jpeg {
-            self.last_picture = Some(buffer.clone());
-        }
-        let writable = buffer.make_mut();
-        writable.set_pts(times.pts);
-        writable.set_dts((self.codec.kind() == MediaType::Video).then_some(times.dts));
-        writable.set_duration((!duration.is_zero()).then_some(duration));
-        writable.unset_flags(gst::BufferFlags::DISCONT);
-        // Refused only by an appsrc that has stopped, which was reported.
-        let _ = self.appsrc.push_buffer(buffer);
     }
 }

@@ -8,6 +8,10 @@ use crate::media::Codec;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+fn no_failure(report: Report) {
+    assert!(!matches!(report, Report::Failed { .. }), "{report:?}");
+}
+
 /// A live source: what `gst-launch` makes of the description, in this format.
 struct Live {
     source: Arc<Source>,
@@ -18,7 +22,7 @@ struct Live {
 impl Live {
     fn start(kind: MediaType, format: Format, description: &str) -> Live {
         let timeline = Timeline::start().expect("GStreamer");
-        let segment = Segment::new(&timeline, "live", |report| panic!("{report:?}"));
+        let segment = Segment::new(&timeline, "live", no_failure);
         let bin = segment.add(description).expect("elements");
         let sink = AppSink::builder().build();
         segment.pipeline().add(&sink).expect("a sink");
@@ -59,7 +63,7 @@ struct Watcher {
 
 impl Watcher {
     fn of(timeline: &Timeline) -> Watcher {
-        let segment = Segment::new(timeline, "watcher", |report| panic!("{report:?}"));
+        let segment = Segment::new(timeline, "watcher", no_failure);
         let input = Input::new(&segment, gst::ClockTime::SECOND).expect("an input");
         let sink = AppSink::builder().sync(false).async_(false).build();
         let (sender, seen) = sync_channel(10_000);

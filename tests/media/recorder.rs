@@ -1,0 +1,170 @@
+//! `RecorderEndpoint`: cameras and files into files, judged by ffmpeg.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kms_client::api::types::{MediaProfileSpecType, UriEndpointState};
+use kms_client::api::*;
+use serde_json::Value;
+
+use crate::camera::Camera;
+use crate::daemon::Daemon;
+use crate::files::{Folder, uri};
+use crate::player::{pipeline, within};
+
+/// What ffprobe says of a file that decodes without an error: names of the codecs, and seconds.
+fn judge(file: &Path) -> (Vec<String>, f64) {
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(file)
+        .args(["-f", "null", "-"])
+        .output();
+    let errors = String::from_utf8_lossy(&decoded.unwrap().stderr).into_owned();
+    assert!(errors.is_empty(), "{}: {errors}", file.display());
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-show_streams", "-show_format", "-of", "json"])
+        .arg(file)
+        .output();
+    let probed: Value = serde_json::from_slice(&probed.unwrap().stdout).unwrap();
+    let streams = probed["streams"].as_array().unwrap();
+    let mut codecs: Vec<String> = streams
+        .iter()
+        .map(|s| s["codec_name"].as_str().unwrap().to_owned())
+        .collect();
+    codecs.sort();
+    (
+        codecs,
+        probed["format"]["duration"].as_str().unwrap().parse().unwrap(),
+    )
+}
+
+/// Milliseconds between flash and beep at their worst, as tests/media/flash_beep.py measures them.
+fn out_of_sync(file: &Path) -> f64 {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/flash_beep.py");
+    let output = Command::new("/usr/bin/python3")
+        .arg(script)
+        .arg(file)
+        .output()
+        .unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    said["worst_ms"].as_f64().unwrap_or_else(|| panic!("{said}"))
+}
+
+#[tokio::test]
+async fn a_camera_is_recorded_into_mp4_as_it_is_and_in_sync() {
+    let folder = Folder::new();
+    let file = folder.path("deep/down/camera.mp4");
+    let camera = Camera::start(&["--port", "0"]);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(200)
+        .await
+        .unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
+        .media_profile(MediaProfileSpecType::Mp4)
+        .await
+        .unwrap();
+    let mut recording = recorder.on_recording().await.unwrap();
+    let mut stopped = recorder.on_stopped().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("Recording", recording.next()).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    recorder.stop_and_wait().await.unwrap();
+    within("Stopped", stopped.next()).await;
+    assert_eq!(recorder.state().await.unwrap(), UriEndpointState::Stop);
+
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!((6.5..11.0).contains(&seconds), "{seconds} s");
+    let worst = out_of_sync(&file);
+    assert!(worst.abs() < 40.0, "{worst} ms between flash and beep");
+}
+
+#[tokio::test]
+async fn a_recording_is_finished_when_the_server_is_told_to_end() {
+    let folder = Folder::new();
+    let file = folder.path("camera.mp4");
+    let camera = Camera::start(&["--port", "0"]);
+    let mut daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(100)
+        .await
+        .unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
+        .media_profile(MediaProfileSpecType::Mp4)
+        .await
+        .unwrap();
+    let mut recording = recorder.on_recording().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("Recording", recording.next()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    daemon.terminate();
+    let status = daemon.ended(Duration::from_secs(9)).await;
+    assert!(status.success(), "{status}");
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!((2.0..6.0).contains(&seconds), "{seconds} s");
+    // An ordinary file, its index in one piece; a fragmented one has `moof` boxes.
+    let boxes = boxes(&std::fs::read(&file).unwrap());
+    assert!(
+        boxes.contains(&"moov".into()) && !boxes.contains(&"moof".into()),
+        "{boxes:?}"
+    );
+}
+
+/// The boxes of an MP4 file (ISO/IEC 14496-12, section 4.2), outermost.
+fn boxes(mut bytes: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    while let Some(header) = bytes.get(..8) {
+        names.push(String::from_utf8_lossy(&header[4..]).into_owned());
+        let size = match u32::from_be_bytes(header[..4].try_into().unwrap()) {
+            0 => bytes.len(),
+            1 => u64::from_be_bytes(bytes[8..16].try_into().unwrap()) as usize,
+            size => size as usize,
+        };
+        bytes = bytes.get(size.max(8)..).unwrap_or_default();
+    }
+    names
+}
+
+#[tokio::test]
+async fn a_recording_goes_on_when_its_camera_comes_back() {
+    let folder = Folder::new();
+    let file = folder.path("camera.mp4");
+    let camera = Camera::start(&["--port", "0"]);
+    let port = camera.port();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(100)
+        .await
+        .unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
+        .media_profile(MediaProfileSpecType::Mp4)
+        .await
+        .unwrap();
+    let mut recording = recorder.on_recording().await.unwrap();
+    let mut returns = player.on_connection_restored().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("Recording", recording.next()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    drop(camera);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _camera = Camera::start(&["--port", &port]);
+    within("the return", returns.next()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    recorder.stop_and_wait().await.unwrap();
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!(seconds > 8.0, "the file goes over the loss: {seconds} s");
+}
