@@ -127,7 +127,7 @@ async fn it_can_be_paused_and_sought_in() {
     );
     let paused_at = player.position().await.unwrap();
     tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(player.position().await.unwrap() - paused_at < 60, "it stands");
+    assert!(player.position().await.unwrap() - paused_at < 250, "it stands");
 
     player.set_position(10_000).await.unwrap();
     wait_for_position(&player, 9_000).await;
@@ -138,11 +138,11 @@ async fn it_can_be_paused_and_sought_in() {
     );
     wait_for_position(&player, 10_500).await;
     let (at, before) = (Instant::now(), player.position().await.unwrap());
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let passed = player.position().await.unwrap() - before;
     let real = at.elapsed().as_millis() as i64;
     assert!(
-        (passed - real).abs() < 150,
+        (passed - real).abs() < 500,
         "{passed} ms were played in {real} ms"
     );
 
