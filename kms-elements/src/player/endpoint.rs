@@ -13,7 +13,7 @@ use protocol::{Code, Error};
 
 use super::class::{ConnectionLost, ConnectionRestored, EndOfStream, VideoInfo};
 use super::reconnect::{Backoff, CHECK, SILENCE};
-use super::session::{Listener, Session};
+use super::session::{Listener, Reading, Session};
 use super::uri::PlayerUri;
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
 
@@ -35,6 +35,8 @@ struct Playing {
     has_begun: bool,
     /// It was lost, and is tried again.
     lost: bool,
+    /// Something of what a camera promised did not come: a network may let some of it through over UDP, and the rest not.
+    over_tcp: bool,
     reconnects: bool,
     backoff: Backoff,
 }
@@ -81,6 +83,7 @@ impl PlayerEndpoint {
                 sought: None,
                 has_begun: false,
                 lost: false,
+                over_tcp: false,
                 backoff: Backoff::default(),
             }),
             uri,
@@ -122,7 +125,11 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let session = Session::new(playing.number, &self.uri, self.cache, &self.timeline, listener);
+            let reading = Reading {
+                cache: self.cache,
+                over_tcp: playing.over_tcp,
+            };
+            let session = Session::new(playing.number, &self.uri, reading, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");
                 Error::new(Code::Unexpected, error.message)
@@ -175,8 +182,16 @@ impl PlayerEndpoint {
                 let Some(player) = this.upgrade().filter(|p| p.is_current(session)) else {
                     return;
                 };
-                if player.is_silent() && player.lost(session, "nothing came for 4 s") {
-                    return;
+                if player.is_silent() {
+                    let why = if player.anything_comes() {
+                        lock(&player.playing).over_tcp = true;
+                        "no video came for 4 s"
+                    } else {
+                        "nothing came for 4 s"
+                    };
+                    if player.lost(session, why) {
+                        return;
+                    }
                 }
             }
         });
@@ -184,10 +199,17 @@ impl PlayerEndpoint {
 
     fn is_silent(&self) -> bool {
         let playing = lock(&self.playing);
-        let last = playing.session.as_ref().map(Session::last_media);
+        let missing = playing.session.as_ref().map(Session::missing_since);
         playing.state == UriEndpointState::Start
             && playing.has_begun
-            && last.is_some_and(|last| self.timeline.now() > last + gst_time(SILENCE))
+            && missing.is_some_and(|since| self.timeline.now() > since + gst_time(SILENCE))
+    }
+
+    /// Whether some media is still coming.
+    fn anything_comes(&self) -> bool {
+        let playing = lock(&self.playing);
+        let last = playing.session.as_ref().map(Session::last_media);
+        last.is_some_and(|last| self.timeline.now() < last + gst_time(SILENCE))
     }
 
     /// A live source is gone: it is tried again, if that is wanted. False: it is not.

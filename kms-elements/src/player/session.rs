@@ -25,7 +25,85 @@ pub(super) trait Listener: Send + Sync {
 pub(super) struct Session {
     segment: Segment,
     position: Arc<AtomicU64>,
-    last: Arc<AtomicU64>,
+    heard: Arc<Heard>,
+}
+
+/// When media was read last, nanoseconds of the shared time: from when the session was made on.
+struct Heard {
+    any: AtomicU64,
+    video: AtomicU64,
+    /// A camera said that it would send video.
+    expects_video: AtomicBool,
+}
+
+impl Heard {
+    fn new(now: gst::ClockTime) -> Heard {
+        Heard {
+            any: AtomicU64::new(now.nseconds()),
+            video: AtomicU64::new(now.nseconds()),
+            expects_video: AtomicBool::new(false),
+        }
+    }
+
+    fn set(&self, kind: MediaType, now: gst::ClockTime) {
+        self.any.store(now.nseconds(), Ordering::Relaxed);
+        if kind == MediaType::Video {
+            self.video.store(now.nseconds(), Ordering::Relaxed);
+        }
+    }
+
+    /// Since when something is missing: all media, or the video that was promised. Sound alone may be missing: microphones
+    /// are muted.
+    fn missing_since(&self) -> gst::ClockTime {
+        let last = if self.expects_video.load(Ordering::Relaxed) {
+            &self.video
+        } else {
+            &self.any
+        };
+        gst::ClockTime::from_nseconds(last.load(Ordering::Relaxed))
+    }
+}
+
+/// How a session reads its URI.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// Milliseconds that media from a camera may be late.
+    pub(super) cache: u32,
+    /// Cameras are asked for TCP at once. Otherwise it is UDP, and TCP if nothing comes.
+    pub(super) over_tcp: bool,
+}
+
+/// Holds media back until the pipeline plays. What is added to a pipeline on its way to playing plays before it does, and has no
+/// time to go by yet: the beginning of a file, or all of a short one, would leave at once.
+#[derive(Default)]
+struct Gate(Mutex<GateState>);
+
+#[derive(Default)]
+struct GateState {
+    is_open: bool,
+    held: Vec<(gst::Pad, gst::PadProbeId)>,
+}
+
+impl Gate {
+    fn hold(&self, pad: &gst::Pad) {
+        let mut state = lock(&self.0);
+        if state.is_open {
+            return;
+        }
+        let kinds = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
+        if let Some(probe) = pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok) {
+            state.held.push((pad.clone(), probe));
+        }
+    }
+
+    fn open(&self) {
+        let held = {
+            let mut state = lock(&self.0);
+            state.is_open = true;
+            std::mem::take(&mut state.held)
+        };
+        held.into_iter().for_each(|(pad, probe)| pad.remove_probe(probe));
+    }
 }
 
 /// What the pads of a session need to know.
@@ -34,26 +112,31 @@ struct Context {
     timeline: Timeline,
     listener: Weak<dyn Listener>,
     paced: bool,
+    gate: Arc<Gate>,
     /// Kinds that were found: of each the first is played, as in Kurento.
     found: Mutex<Vec<MediaType>>,
     /// Position in the media of what left last, nanoseconds. GStreamer's own answer would be the time since it began to play, for
     /// what leaves bears no other.
     position: Arc<AtomicU64>,
-    /// When media was read last, nanoseconds of the shared time.
-    last: Arc<AtomicU64>,
+    heard: Arc<Heard>,
 }
 
 impl Session {
-    /// Sets up a session; [`Session::go`] begins it. `cache`: milliseconds that media from a camera may be late.
+    /// Sets up a session; [`Session::go`] begins it.
     pub(super) fn new(
         id: u64,
         uri: &PlayerUri,
-        cache: u32,
+        reading: Reading,
         timeline: &Timeline,
         listener: Weak<dyn Listener>,
     ) -> Result<Session, MediaError> {
         let reports = listener.clone();
+        let gate = Arc::new(Gate::default());
+        let opens = gate.clone();
         let report = move |report| {
+            if matches!(report, Report::State(gst::State::Playing)) {
+                opens.open();
+            }
             if let Some(listener) = reports.upgrade() {
                 listener.reported(id, report);
             }
@@ -67,22 +150,24 @@ impl Session {
                 message: "GStreamer's base plugins are not installed".into(),
                 detail: e.to_string(),
             })?;
+        let heard = Arc::new(Heard::new(timeline.now()));
+        let hears = heard.clone();
         reader.connect("source-setup", false, move |values| {
             if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
-                set_up_source(&source, cache);
+                set_up_source(&source, reading, &hears);
             }
             None
         });
         let position = Arc::new(AtomicU64::new(0));
-        let last = Arc::new(AtomicU64::new(timeline.now().nseconds()));
         let context = Arc::new(Context {
             id,
             timeline: timeline.clone(),
             listener,
             paced: !uri.is_live(),
+            gate,
             found: Mutex::default(),
             position: position.clone(),
-            last: last.clone(),
+            heard: heard.clone(),
         });
         let pipeline = segment.pipeline().downgrade();
         reader.connect_pad_added(move |_, pad| {
@@ -97,7 +182,7 @@ impl Session {
         Ok(Session {
             segment,
             position,
-            last,
+            heard,
         })
     }
 
@@ -111,9 +196,14 @@ impl Session {
         gst::ClockTime::from_nseconds(self.position.load(Ordering::Relaxed))
     }
 
+    /// Since when something is missing, in the shared time: all media, or the video of a camera that said it had some.
+    pub(super) fn missing_since(&self) -> gst::ClockTime {
+        self.heard.missing_since()
+    }
+
     /// When media was read last, in the shared time; when it was begun, if there was none yet.
     pub(super) fn last_media(&self) -> gst::ClockTime {
-        gst::ClockTime::from_nseconds(self.last.load(Ordering::Relaxed))
+        gst::ClockTime::from_nseconds(self.heard.any.load(Ordering::Relaxed))
     }
 
     /// Jumps to the last keyframe before a position, without waiting for it.
@@ -160,21 +250,32 @@ fn playable_caps() -> gst::Caps {
     caps
 }
 
-fn set_up_source(source: &gst::Element, cache: u32) {
+fn set_up_source(source: &gst::Element, reading: Reading, heard: &Arc<Heard>) {
     let set = |name: &str, value: &str| {
         if source.has_property(name) {
             source.set_property_from_str(name, value);
         }
     };
     // For cameras: how long packets may be late.
-    set("latency", &cache.to_string());
+    set("latency", &reading.cache.to_string());
     // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
     if source.has_property("tcp-timeout") {
         set("timeout", "3000000");
         set("tcp-timeout", "5000000");
-    }
-    // For HTTP, in seconds.
-    if source.has_property("user-agent") {
+        if reading.over_tcp {
+            set("protocols", "tcp");
+        }
+        let heard = heard.clone();
+        source.connect("select-stream", false, move |values| {
+            let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
+            let media = caps.and_then(|c| c.structure(0)?.get::<String>("media").ok());
+            if media.as_deref() == Some("video") {
+                heard.expects_video.store(true, Ordering::Relaxed);
+            }
+            Some(true.to_value())
+        });
+    } else if source.has_property("user-agent") {
+        // HTTP: seconds.
         set("timeout", "10");
     }
 }
@@ -231,6 +332,9 @@ impl Context {
         let entry = bin
             .static_pad("sink")
             .ok_or_else(|| gst::glib::bool_error!("no way in"))?;
+        if self.paced {
+            self.gate.hold(&entry);
+        }
         pad.link(&entry).map_err(|e| gst::glib::bool_error!("{e}"))?;
         Ok(branch)
     }
@@ -252,8 +356,7 @@ impl Context {
                     let running = lock(&own).to_running_time(time?)?;
                     Some(context.timeline.running_time(base + running))
                 };
-                let now = context.timeline.now().nseconds();
-                context.last.store(now, Ordering::Relaxed);
+                context.heard.set(kind, context.timeline.now());
                 let (pts, dts) = (at(buffer.pts()), at(buffer.dts()));
                 if buffer.pts().is_some() && pts.is_none() {
                     // Outside of what is to be played: an encoder's priming, or what comes before a position that was jumped to.
