@@ -145,7 +145,7 @@ pub trait MediaElement: MediaObject {
     }
 
     /// Makes the sink receive what this element sends. A sink receives each kind of media from one source: an
-    /// older connection ends. Error 40004 if they are in different pipelines or have no codec in common.
+    /// older connection ends. Error 40004 if they are in different pipelines.
     fn connect(&self, sink: &impl MediaElement) -> MediaElementConnect {
         MediaElementConnect(self.handle().invoke("connect").arg("sink", sink.id()))
     }
@@ -198,8 +198,8 @@ pub trait MediaElement: MediaObject {
         )
     }
 
-    /// Whether media that leaves the element is decoded and encoded again. Always false: endpoints with no
-    /// codec in common are not connected.
+    /// Whether media that leaves the element is converted for any of those it goes to: decoded, or encoded,
+    /// or both.
     fn is_media_transcoding(&self, media_type: types::MediaType) -> MediaElementIsMediaTranscoding {
         MediaElementIsMediaTranscoding(
             self.handle()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::media::Source;
+use crate::media::{Source, Timeline, Transcoding};
 use crate::object::{Object, ObjectCore, lock};
 use crate::objects::MediaPipeline;
 use crate::types::{AudioCaps, MediaType, VideoCaps};
@@ -23,11 +23,6 @@ pub trait Element: Object {
     /// Whether what enters the element leaves it, unchanged and at once.
     fn passes_through(&self) -> bool {
         false
-    }
-
-    /// Codecs this element can give and take of a kind of media, e.g. `["VP8", "H264"]`. `None`: any, or not known yet.
-    fn formats(&self, _media: MediaType) -> Option<Vec<String>> {
-        None
     }
 
     /// What the element gives of a kind of media, to whoever takes it by way of GStreamer. `None`: nothing, or nothing yet.
@@ -100,6 +95,7 @@ pub struct ElementCore {
     pub(crate) node: u64,
     /// Set by clients on any connection.
     settings: Mutex<ElementSettings>,
+    transcoding: Arc<Transcoding>,
 }
 
 impl ElementCore {
@@ -113,6 +109,7 @@ impl ElementCore {
         let object =
             ObjectCore::new(&server, qualified_type, Some(parent)).in_pipeline(Arc::downgrade(pipeline));
         Some(ElementCore {
+            transcoding: Transcoding::new(&server, object.id()),
             object,
             node: server.next_node(),
             settings: Mutex::new(ElementSettings::default()),
@@ -127,6 +124,16 @@ impl ElementCore {
     /// Changes what the user set.
     pub fn change_settings(&self, change: impl FnOnce(&mut ElementSettings)) {
         change(&mut lock(&self.settings));
+    }
+
+    /// A source of the element's, which gives nothing yet. The name is for logs.
+    pub fn new_source(&self, timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
+        Source::of(timeline, name, kind, Some(self.transcoding.clone()))
+    }
+
+    /// Whether what leaves the element is converted.
+    pub fn transcoding(&self) -> &Transcoding {
+        &self.transcoding
     }
 
     /// Says that the element began or stopped to produce media.

@@ -198,24 +198,46 @@ describe('simulcast', () => {
 });
 
 describe('codecs', () => {
-  it('endpoints without a common one say so, and name both', async () => {
-    const one = await presenter({ send: ['video'], codec: 'VP8' });
-    await one.endpoint.setName('camera');
-    const early = await party(); // connected before it has negotiated: told by an event
-    await early.endpoint.setName('early viewer');
-    await one.endpoint.connect(early.endpoint);
-    await early.join({ receive: ['video'], codec: 'H264' });
-    const { description, errorCode } = await early.event('Error');
-    assert.match(description, /No common video codec: 'camera' negotiated VP8, 'early viewer' negotiated H264/);
-    assert.equal(errorCode, 40005);
+  const shows = (one, codec) => until(`${codec} is shown`, async () => {
+    const { video } = await one.numbers();
+    return video?.codec === `video/${codec}` && video.framesDecoded > 60;
+  }, 20);
 
-    const late = await party(); // connected when both have: refused
-    await late.join({ receive: ['video'], codec: 'H264' });
-    const refused = await new Promise((answered) => one.endpoint.connect(late.endpoint, answered));
-    assert.equal(refused?.data?.type, 'CONNECT_ERROR');
-    assert.match(refused.message, /No common video codec/);
-    await leave(one, early, late);
-  });
+  for (const [sent, taken] of [['VP8', 'H264'], ['H264', 'VP8']]) {
+    it(`${sent} is converted for those who take ${taken}, once for all, and for nobody else`, async () => {
+      const one = await presenter({ codec: sent });
+      const transcoding = [];
+      one.endpoint.on('MediaTranscodingStateChanged', (e) => transcoding.push(`${e.mediaType} ${e.state}`));
+      const asItIs = await party();
+      await one.endpoint.connect(asItIs.endpoint);
+      await asItIs.join({ receive: BOTH, codec: sent });
+      await shows(asItIs, sent);
+      assert.equal(await one.endpoint.isMediaTranscoding('VIDEO'), false);
+
+      const early = await party(); // connected before it has negotiated
+      await one.endpoint.connect(early.endpoint);
+      await early.join({ receive: BOTH, codec: taken });
+      const late = await party(); // connected when both have
+      await late.join({ receive: BOTH, codec: taken });
+      await one.endpoint.connect(late.endpoint);
+      await shows(early, taken);
+      await shows(late, taken);
+      assert.equal(await one.endpoint.isMediaTranscoding('VIDEO'), true);
+      assert.equal(await one.endpoint.isMediaTranscoding('AUDIO'), false, 'Opus goes as it is');
+      const { audio } = await late.numbers();
+      assert.ok(audio.totalAudioEnergy > 0, 'and is heard');
+      for (const viewer of [early, late]) {
+        assert.deepEqual(viewer.events.filter(([type]) => type === 'Error'), []);
+      }
+      await leave(early, late);
+      await until('the conversion ends with the last viewer',
+        async () => !(await one.endpoint.isMediaTranscoding('VIDEO')));
+      assert.deepEqual(transcoding.filter((t) => t.startsWith('VIDEO')).slice(-2),
+        ['VIDEO TRANSCODING', 'VIDEO NOT_TRANSCODING']);
+      await shows(asItIs, sent);
+      await leave(asItIs, one);
+    });
+  }
 });
 
 describe('statistics', () => {

@@ -64,6 +64,8 @@ describe('a file', () => {
     ['as it is', 'vp8.webm', ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus'], 'VP8'],
     ['converted from H.264 and AAC for one who takes VP8', 'h264.mp4',
       ['-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'aac'], 'VP8'],
+    ['encoded anew where its pictures are not in order, which browsers do not take', 'order.mp4',
+      ['-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '3', '-c:a', 'aac'], 'H264'],
     ['converted from VP8 for one who takes H.264', 'vp8b.webm',
       ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libvorbis'], 'H264'],
   ];
@@ -74,6 +76,7 @@ describe('a file', () => {
       await player.connect(one.endpoint);
       await player.play();
       await plays(one, codec);
+      assert.equal(await player.isMediaTranscoding('VIDEO'), how !== 'as it is');
       await leave(one);
       await player.release();
     });

@@ -11,6 +11,7 @@ mod errors;
 mod format;
 mod segment;
 mod source;
+mod transcoding;
 
 use gst::prelude::*;
 
@@ -19,6 +20,7 @@ pub use errors::error_name;
 pub use format::{Codec, Format};
 pub use segment::{MediaError, Report, Segment};
 pub use source::{Branch, Consumer, Input, Quality, Source, Wanted};
+pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! What an element gives of one kind of media, and the formats it can be had in.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
@@ -8,6 +9,7 @@ use gst_app::{AppSink, AppSrc};
 use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink, ProducerSettings, StreamProducer};
 
 use super::convert::Step;
+use super::transcoding::{Conversion, Transcoding};
 use super::{Format, MediaError, Report, Segment, Timeline};
 use crate::object::lock;
 use crate::types::MediaType;
@@ -26,6 +28,9 @@ pub struct Wanted {
     pub format: Format,
     /// How good, should it have to be encoded for it.
     pub quality: Quality,
+    /// Pictures are to come in the order in which they are shown: who sends them while they are made can't send B-frames
+    /// (RFC 8834 knows none, and browsers show them late or not at all).
+    pub in_order: bool,
 }
 
 /// Something that media of a source goes to.
@@ -46,8 +51,10 @@ pub trait Consumer: Send + Sync {
 pub struct Branch {
     format: Format,
     producer: StreamProducer,
+    /// Some pictures come earlier than they are shown.
+    reorders: AtomicBool,
     /// The conversion's segment with what feeds it; none for what the source itself gives.
-    _conversion: Option<(Segment, Input)>,
+    _conversion: Option<(Segment, Input, Option<Conversion>)>,
 }
 
 impl Branch {
@@ -56,8 +63,15 @@ impl Branch {
         Arc::new(Branch {
             format,
             producer: producer(appsink),
+            reorders: AtomicBool::new(false),
             _conversion: None,
         })
+    }
+
+    /// It was seen that some of its pictures come earlier than they are shown. True: that is news, and consumers of the source are
+    /// to be told by [`Source::changed`].
+    pub fn set_reorders(&self) -> bool {
+        !self.reorders.swap(true, Ordering::Relaxed)
     }
 
     /// The format.
@@ -141,6 +155,14 @@ impl Input {
     }
 }
 
+/// How far a conversion that is being made has come. It may fail on the thread that makes it, from within: there it can't wait
+/// for the source's state, which is locked.
+enum Beginning {
+    Going,
+    Failed(MediaError),
+    Over,
+}
+
 #[derive(Default)]
 struct State {
     native: Option<Arc<Branch>>,
@@ -153,18 +175,30 @@ pub struct Source {
     timeline: Timeline,
     name: String,
     kind: MediaType,
+    transcoding: Option<Arc<Transcoding>>,
     /// Changed when media begins or ends (on GStreamer's threads) and by consumers that come and go. Held while a conversion is
     /// built, so that two who want the same get the same.
     state: Mutex<State>,
 }
 
 impl Source {
-    /// A source that gives nothing yet. The name is for logs.
+    /// A source of nobody's that gives nothing yet. The name is for logs. Elements have theirs from
+    /// [`new_source`](crate::ElementCore::new_source).
     pub fn new(timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
+        Source::of(timeline, name, kind, None)
+    }
+
+    pub(crate) fn of(
+        timeline: &Timeline,
+        name: &str,
+        kind: MediaType,
+        transcoding: Option<Arc<Transcoding>>,
+    ) -> Arc<Source> {
         Arc::new(Source {
             timeline: timeline.clone(),
             name: name.to_owned(),
             kind,
+            transcoding,
             state: Mutex::default(),
         })
     }
@@ -193,6 +227,12 @@ impl Source {
         for consumer in consumers {
             consumer.source_changed(self.kind);
         }
+    }
+
+    /// Tells consumers to ask again.
+    pub fn changed(&self) {
+        let consumers = consumers(&mut lock(&self.state));
+        consumers.iter().for_each(|c| c.source_changed(self.kind));
     }
 
     /// Tells consumers that the media has reached its end.
@@ -229,14 +269,25 @@ impl Source {
         };
         state.branches.retain(|_, branch| branch.strong_count() > 0);
         let mut at = native;
-        while let Some((step, format)) = Step::towards(at.format, wanted.format) {
+        loop {
+            let reorders = wanted.in_order && at.reorders.load(Ordering::Relaxed);
+            // What has to be put in order is decoded, though its format is the wanted one.
+            let towards = if reorders { Format::Raw } else { wanted.format };
+            let Some((step, format)) = Step::towards(at.format, towards) else {
+                break;
+            };
             // What isn't encoded has no quality that anybody asked for.
             let quality = if format == Format::Raw {
                 Quality { bits_per_second: 0 }
             } else {
                 wanted.quality
             };
-            let key = Wanted { format, quality };
+            // Encoders here keep the order, so all want the same of them.
+            let key = Wanted {
+                format,
+                quality,
+                in_order: true,
+            };
             at = match state.branches.get(&key).and_then(Weak::upgrade) {
                 Some(branch) => branch,
                 None => {
@@ -257,19 +308,29 @@ impl Source {
     ) -> Result<Arc<Branch>, MediaError> {
         let source = Arc::downgrade(self);
         let what = format!("{} to {}", from.format, to.format);
+        let failed = Arc::new(Mutex::new(Beginning::Going));
+        let early = failed.clone();
         let report = move |report| {
-            if let (
-                Report::Failed {
-                    element,
-                    error,
-                    detail,
-                },
-                Some(source),
-            ) = (report, source.upgrade())
-            {
-                let message = format!("Converting {what} failed");
-                let detail = format!("{element}: {error} ({detail})");
-                source.failed(to, &MediaError { message, detail });
+            let Report::Failed {
+                element,
+                error,
+                detail,
+            } = report
+            else {
+                return;
+            };
+            let error = MediaError {
+                message: format!("Converting {what} failed"),
+                detail: format!("{element}: {error} ({detail})"),
+            };
+            let mut early = lock(&early);
+            if let Beginning::Over = *early {
+                drop(early);
+                if let Some(source) = source.upgrade() {
+                    source.failed(to, &error);
+                }
+            } else {
+                *early = Beginning::Failed(error);
             }
         };
         let name = format!("{}-{:?}-{}", self.name, step, to.format);
@@ -291,12 +352,19 @@ impl Source {
         let branch = Branch {
             format: to.format,
             producer: producer(&sink),
+            reorders: AtomicBool::new(false),
             _conversion: None,
         };
         segment.play()?;
         input.connect(Some(from));
+        // What failed up to now is the caller's error, what fails from now on is told to all.
+        let began = std::mem::replace(&mut *lock(&failed), Beginning::Over);
+        if let Beginning::Failed(error) = began {
+            return Err(error);
+        }
+        let conversion = self.transcoding.as_ref().map(|t| t.begin(self.kind));
         Ok(Arc::new(Branch {
-            _conversion: Some((segment, input)),
+            _conversion: Some((segment, input, conversion)),
             ..branch
         }))
     }

@@ -112,7 +112,7 @@ fn connections<T: Element>(class: Class<T>) -> Class<T> {
         .method(
             "connect",
             "Makes the sink receive what this element sends. A sink receives each kind of media from one source: an older \
-             connection ends. Error 40004 if they are in different pipelines or have no codec in common.",
+             connection ends. Error 40004 if they are in different pipelines.",
             |this, call, p: Connect| {
                 let ends = ends(this, call, &p)?;
                 pipeline(&**this)?.connect(&ends.source, &ends.sink, &ends.media, &ends.source_pad, &ends.sink_pad)
@@ -205,11 +205,10 @@ fn flow<T: Element>(class: Class<T>) -> Class<T> {
         })
         .method(
             "isMediaTranscoding",
-            "Whether media that leaves the element is decoded and encoded again. Always false: endpoints with no codec \
-             in common are not connected.",
-            |_, _, p: Transcoding| {
-                audio_or_video(p.media_type, "MediaTranscoding")?;
-                Ok(false)
+            "Whether media that leaves the element is converted for any of those it goes to: decoded, or encoded, or both.",
+            |this, _, p: Transcoding| {
+                let media = audio_or_video(p.media_type, "MediaTranscoding")?;
+                Ok(this.element().transcoding().is_on(media))
             },
         )
 }

@@ -13,12 +13,11 @@ use crate::class::Class;
 use crate::element::{Element, ElementCore};
 use crate::events::{
     ElementConnected, ElementDisconnected, MediaFlowInStateChanged, MediaFlowOutStateChanged,
-    MediaTranscodingStateChanged,
 };
 use crate::graph::{Change, Graph, Node, Pad};
 use crate::object::{Object, ObjectCore, lock};
 use crate::server::Server;
-use crate::types::{GstreamerDotDetails, MediaFlowState, MediaTranscodingState, MediaType};
+use crate::types::{GstreamerDotDetails, MediaFlowState, MediaType};
 
 /// A connection: the element it begins at and its pad, and those it ends at.
 pub type Connection = (Arc<dyn Element>, Pad, Arc<dyn Element>, Pad);
@@ -85,8 +84,7 @@ impl MediaPipeline {
         elements.by_node.remove(&node);
     }
 
-    /// Connects two elements of this pipeline for these kinds of media. All or none: if one can't be connected, what was
-    /// there before is put back.
+    /// Connects two elements of this pipeline for these kinds of media.
     pub fn connect(
         &self,
         source: &Arc<dyn Element>,
@@ -108,26 +106,11 @@ impl MediaPipeline {
             let from = Pad::new(source.element().node, media, source_pad);
             (from, Pad::new(sink.element().node, media, sink_pad))
         };
-        let before: Vec<Option<Pad>> = media
-            .iter()
-            .map(|m| elements.graph.source_of(&pads(*m).1).cloned())
-            .collect();
-        let mut changes = Vec::new();
         for media in media {
             let (from, to) = pads(*media);
-            changes.extend(elements.graph.connect(from, to));
+            let changes = elements.graph.connect(from, to);
+            apply(&elements, changes);
         }
-        if let Err(error) = changes.iter().try_for_each(|c| check_formats(&elements, c)) {
-            for (media, before) in media.iter().zip(before) {
-                let (from, to) = pads(*media);
-                match before {
-                    Some(old) => elements.graph.connect(old, to),
-                    None => elements.graph.disconnect(&from, &to),
-                };
-            }
-            return Err(error);
-        }
-        apply(&elements, changes);
         Ok(())
     }
 
@@ -195,27 +178,6 @@ impl MediaPipeline {
         lock(&self.elements).graph.is_flowing_out(pad)
     }
 
-    /// Checks again whether what an element is connected to has a format in common with it, once its formats are known.
-    /// Answers the neighbours that have none, with the kind of media.
-    pub fn formats_changed(&self, element: &dyn Element) -> Vec<(MediaType, String)> {
-        let elements = lock(&self.elements);
-        let node = element.element().node;
-        let edges = elements
-            .graph
-            .connections_to(node)
-            .into_iter()
-            .chain(elements.graph.connections_from(node));
-        let mut problems = Vec::new();
-        for (source, sink) in edges {
-            if let (Some(a), Some(b)) = (elements.get(source.node), elements.get(sink.node))
-                && let Err(error) = common_format(&*a, &*b, source.media)
-            {
-                problems.push((source.media, error.message));
-            }
-        }
-        problems
-    }
-
     /// The graph in DOT format: of the whole pipeline, or of one element and its neighbours.
     pub fn dot(&self, only: Option<Node>, details: Option<GstreamerDotDetails>) -> String {
         let elements = lock(&self.elements);
@@ -275,43 +237,6 @@ fn with_elements(elements: &Elements, edges: Vec<(Pad, Pad)>) -> Vec<Connection>
     edges.into_iter().filter_map(resolve).collect()
 }
 
-/// Whether a route that is about to be made can carry anything.
-fn check_formats(elements: &Elements, change: &Change) -> Result<(), Error> {
-    let Change::Route {
-        sink,
-        media,
-        source: Some(source),
-    } = change
-    else {
-        return Ok(());
-    };
-    match (elements.get(*source), elements.get(*sink)) {
-        (Some(source), Some(sink)) => common_format(&*source, &*sink, *media),
-        _ => Ok(()),
-    }
-}
-
-fn common_format(source: &dyn Element, sink: &dyn Element, media: MediaType) -> Result<(), Error> {
-    let (Some(gives), Some(takes)) = (source.formats(media), sink.formats(media)) else {
-        return Ok(());
-    };
-    if gives.is_empty() || takes.is_empty() || gives.iter().any(|g| takes.contains(g)) {
-        return Ok(());
-    }
-    let side = |e: &dyn Element, codecs: &[String]| {
-        format!("'{}' negotiated {}", e.core().name(), codecs.join(", "))
-    };
-    Err(Error::new(
-        Code::Connect,
-        format!(
-            "No common {} codec: {}, {}. Negotiate a codec that both support",
-            media.lower(),
-            side(source, &gives),
-            side(sink, &takes)
-        ),
-    ))
-}
-
 /// Carries out and announces what follows from a change.
 fn apply(elements: &Elements, changes: Vec<Change>) {
     for change in changes {
@@ -337,19 +262,13 @@ fn apply(elements: &Elements, changes: Vec<Change>) {
             Change::FlowOut(pad, flowing) => {
                 if let Some(element) = elements.get(pad.node) {
                     let (state, media_type) = (flow_state(flowing), pad.media);
-                    let bin_name = format!("{}_{}", pad.name, pad.media.lower());
                     element.core().raise(&MediaFlowOutStateChanged {
                         state,
                         pad_name: pad.name,
                         media_type,
                     });
                     if flowing {
-                        let state = MediaTranscodingState::NotTranscoding;
-                        element.core().raise(&MediaTranscodingStateChanged {
-                            state,
-                            bin_name,
-                            media_type,
-                        });
+                        element.element().transcoding().flows(media_type);
                     }
                 }
             }

@@ -66,10 +66,10 @@ impl PlayerEndpoint {
         cache: u32,
         timeline: &Timeline,
     ) -> Arc<PlayerEndpoint> {
-        let source = |kind| Source::new(timeline, "player", kind);
+        let [audio, video] = KINDS.map(|kind| element.new_source(timeline, "player", kind));
         Arc::new_cyclic(|this| PlayerEndpoint {
-            audio: source(MediaType::Audio),
-            video: source(MediaType::Video),
+            audio,
+            video,
             element,
             cache,
             timeline: timeline.clone(),
@@ -421,6 +421,12 @@ impl Listener for PlayerEndpoint {
             && let Some(source) = self.source_of(kind)
         {
             source.set_native(Some(branch));
+        }
+    }
+
+    fn reordered(&self, session: u64, kind: MediaType) {
+        if let Some(source) = self.source_of(kind).filter(|_| self.is_current(session)) {
+            source.changed();
         }
     }
 

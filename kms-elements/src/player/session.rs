@@ -15,6 +15,8 @@ use super::uri::PlayerUri;
 pub(super) trait Listener: Send + Sync {
     /// Media of a kind was found, in this form.
     fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>);
+    /// Pictures come in another order than that in which they are shown.
+    fn reordered(&self, session: u64, kind: MediaType);
     /// The first media of a kind was read.
     fn began(&self, session: u64, kind: MediaType);
     /// The segment reports.
@@ -325,8 +327,8 @@ impl Context {
         let sink = AppSink::builder().sync(false).async_(false).build();
         pipeline.add_many([bin.upcast_ref::<gst::Element>(), sink.upcast_ref()])?;
         bin.link(&sink)?;
-        self.retime(pipeline, &sink, kind);
         let branch = Branch::native(format, &sink);
+        self.retime(pipeline, &sink, kind, &branch);
         sink.sync_state_with_parent()?;
         bin.sync_state_with_parent()?;
         let entry = bin
@@ -341,12 +343,20 @@ impl Context {
 
     /// The segment keeps time by itself, from zero, with pauses and jumps. What leaves it bears the time that all segments
     /// share instead: when it is due on the clock.
-    fn retime(self: &Arc<Self>, pipeline: &gst::Pipeline, sink: &AppSink, kind: MediaType) {
+    fn retime(
+        self: &Arc<Self>,
+        pipeline: &gst::Pipeline,
+        sink: &AppSink,
+        kind: MediaType,
+        branch: &Arc<Branch>,
+    ) {
         let Some(pad) = sink.static_pad("sink") else {
             return;
         };
         let (context, pipeline) = (self.clone(), pipeline.downgrade());
         let began = AtomicBool::new(false);
+        let branch = Arc::downgrade(branch);
+        let order = Mutex::new(Order::default());
         let own = Mutex::new(gst::FormattedSegment::<gst::ClockTime>::new());
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(kinds, move |_, info| {
@@ -357,6 +367,12 @@ impl Context {
                     Some(context.timeline.running_time(base + running))
                 };
                 context.heard.set(kind, context.timeline.now());
+                if lock(&order).is_broken_by(buffer)
+                    && branch.upgrade().is_some_and(|b| b.set_reorders())
+                    && let Some(listener) = context.listener.upgrade()
+                {
+                    listener.reordered(context.id, kind);
+                }
                 let (pts, dts) = (at(buffer.pts()), at(buffer.dts()));
                 if buffer.pts().is_some() && pts.is_none() {
                     // Outside of what is to be played: an encoder's priming, or what comes before a position that was jumped to.
@@ -387,5 +403,22 @@ impl Context {
             }
             gst::PadProbeReturn::Ok
         });
+    }
+}
+
+/// Whether buffers come in the order in which they are shown.
+#[derive(Default)]
+struct Order {
+    last: Option<gst::ClockTime>,
+}
+
+impl Order {
+    /// Whether this one shows that they don't: it is shown before the last, or decoded before it is shown.
+    fn is_broken_by(&mut self, buffer: &gst::BufferRef) -> bool {
+        let Some(pts) = buffer.pts() else { return false };
+        let jumped = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let back = !jumped && self.last.is_some_and(|last| pts < last);
+        self.last = Some(pts);
+        back || buffer.dts().is_some_and(|dts| dts < pts)
     }
 }

@@ -55,6 +55,7 @@ impl Placeholder {
             quality: Quality {
                 bits_per_second: 100_000,
             },
+            in_order: false,
         };
         ingest.connect(source.obtain(|_| Some(wanted))?);
         segment.play()?;

@@ -32,6 +32,7 @@ fn encoded(codec: Codec) -> Wanted {
     Wanted {
         format: Format::Encoded(codec),
         quality: QUALITY,
+        in_order: false,
     }
 }
 

@@ -245,6 +245,7 @@ impl Shared {
                 Some(Wanted {
                     format: Format::Encoded(codec),
                     quality,
+                    in_order: false,
                 })
             })?,
         };

@@ -15,6 +15,8 @@ use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
 use super::engine::{DataChannelError, Engine};
+use super::packetiser::Workshop;
+use super::packets::Packetised;
 use super::types::{
     CertificateKeyType, DSCPValue, DataChannelClosed, DataChannelOpened, DtlsConnectionStateChange,
     IceCandidate, IceCandidateFound, IceComponentStateChanged, IceGatheringDone, NewCandidatePairSelected,
@@ -112,7 +114,10 @@ pub fn class(
     let pump = EventPump::start().map_err(|e| CertificateError::Read("(threads)".into(), e))?;
     let shared = Arc::new(Shared {
         engine,
-        timeline: timeline.clone(),
+        workshop: Arc::new(Workshop {
+            timeline: timeline.clone(),
+            packetised: Packetised::default(),
+        }),
         certificates,
         pump,
     });

@@ -49,12 +49,16 @@ struct Running {
 }
 
 impl Depacketiser {
-    /// A source that gives something once packets come.
-    pub(super) fn new(kind: MediaType, timeline: &Timeline, wishes: Arc<dyn Wishes>) -> Arc<Depacketiser> {
+    /// The source gives something once packets come.
+    pub(super) fn new(
+        timeline: &Timeline,
+        source: Arc<Source>,
+        wishes: Arc<dyn Wishes>,
+    ) -> Arc<Depacketiser> {
         Arc::new_cyclic(|this| Depacketiser {
-            kind,
+            kind: source.kind(),
             timeline: timeline.clone(),
-            source: Source::new(timeline, "webrtc", kind),
+            source,
             wishes,
             state: Mutex::default(),
             this: this.clone(),
@@ -68,7 +72,7 @@ impl Depacketiser {
 
     /// Sets up the segment for a codec, by its name in session descriptions.
     pub(super) fn prepare(&self, name: &'static str) {
-        let codec = Codec::all(self.kind).find(|c| c.name() == name);
+        let codec = codec_named(self.kind, name);
         let depayloader = codec.and_then(depayloader);
         let (Some(codec), Some(depayloader)) = (codec, depayloader) else {
             tracing::warn!(
@@ -216,6 +220,15 @@ fn rtp_caps(codec: Codec) -> gst::Caps {
         Codec::Opus => caps.field("encoding-params", "2").build(),
         _ => caps.build(),
     }
+}
+
+fn codec_named(kind: MediaType, name: &str) -> Option<Codec> {
+    Codec::all(kind).find(|c| c.name() == name)
+}
+
+/// Whether media can be made of packets of this codec, by its name in session descriptions.
+pub(super) fn can_depacketise(kind: MediaType, name: &str) -> bool {
+    codec_named(kind, name).and_then(depayloader).is_some()
 }
 
 /// What takes packets apart, by codec.

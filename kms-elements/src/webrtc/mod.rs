@@ -9,6 +9,7 @@ mod endpoint;
 pub mod engine;
 pub mod ice;
 mod packetiser;
+mod packets;
 mod reorder;
 pub mod sdp;
 mod statistics;

@@ -46,7 +46,11 @@ impl Live {
         let quality = Quality {
             bits_per_second: 300_000,
         };
-        let wanted = Wanted { format, quality };
+        let wanted = Wanted {
+            format,
+            quality,
+            in_order: false,
+        };
         let branch = self.source.obtain(|_| Some(wanted));
         branch.expect("it can be made").expect("there is media")
     }
@@ -140,6 +144,7 @@ fn every_codec_can_be_encoded_and_decoded_again() {
                     Some(Wanted {
                         format: Format::Raw,
                         quality,
+                        in_order: false,
                     })
                 })
                 .expect("a decoder");

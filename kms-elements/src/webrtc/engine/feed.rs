@@ -17,7 +17,7 @@ pub(super) fn is_feed(source: u64) -> bool {
 }
 
 /// An RTP packet of a feed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FedPacket {
     /// Audio or video.
     pub kind: Kind,
