@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::engine::Cost;
 use crate::report::Report;
 
 /// Peers and viewers that the aims for media are set for.
@@ -94,6 +95,26 @@ pub(crate) fn aims(report: &Report) -> Vec<Aim> {
             most,
             footprint.kib,
         ));
+    }
+    aims.extend(engine_aims(&report.engine));
+    aims
+}
+
+/// Bounds for the media engine: shares of what the program beside it needed in the same run.
+fn engine_aims(costs: &[Cost]) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    for pair in costs.chunks_exact(2) {
+        let [ours, theirs] = pair else { continue };
+        let (cpu, memory) = match theirs.by {
+            "ffmpeg" => (1.5, Some(0.2)),
+            _ => (1.15, None),
+        };
+        let what = |what: &str| format!("{}, {what} of {}", ours.work, theirs.by);
+        aims.push(Aim::new(what("times the CPU"), cpu, ours.core() / theirs.core()));
+        if let Some(most) = memory {
+            let share = ours.usage.rss as f64 / theirs.usage.rss as f64;
+            aims.push(Aim::new(what("share of the memory"), most, share));
+        }
     }
     aims
 }

@@ -14,11 +14,14 @@ Scenarios:
   one-to-many   one peer sends, all others receive
   control       ping, create and release through the websocket
   memory        memory of an endpoint, not negotiated and negotiated
+  cameras       RTSP cameras into MP4 as they are, and ffmpeg beside it
+  transcode     H.264 to VP8 for 20 viewers, and a bare pipeline of GStreamer beside it
   all           all of them (default), Janus too if it is installed
 
 Options:
   --peers N       peers of loopback (default 100)
   --viewers N     viewers of one-to-many (default 200)
+  --cameras N     cameras of cameras (default 10)
   --seconds S     time that is measured, after 3 s of warm-up (default 10)
   --bursts        all packets of a frame at once; without, spread as a pacer does
   --janus         also put the same load of media on Janus, and print the ratio
@@ -41,6 +44,10 @@ pub(crate) enum Scenario {
     Control,
     /// Memory of endpoints.
     Memory,
+    /// Cameras into files.
+    Cameras,
+    /// Conversion.
+    Transcode,
     /// All of it.
     All,
 }
@@ -54,6 +61,8 @@ pub(crate) struct Args {
     pub(crate) peers: usize,
     /// Viewers of `one-to-many`.
     pub(crate) viewers: usize,
+    /// Cameras of `cameras`.
+    pub(crate) cameras: usize,
     /// Seconds to measure.
     pub(crate) seconds: u64,
     /// How packets follow each other.
@@ -75,6 +84,7 @@ impl Args {
             scenario: Scenario::All,
             peers: 100,
             viewers: 200,
+            cameras: 10,
             seconds: 10,
             pacing: Pacing::Spread,
             janus: false,
@@ -90,9 +100,12 @@ impl Args {
                 "one-to-many" => args.scenario = Scenario::OneToMany,
                 "control" => args.scenario = Scenario::Control,
                 "memory" => args.scenario = Scenario::Memory,
+                "cameras" => args.scenario = Scenario::Cameras,
+                "transcode" => args.scenario = Scenario::Transcode,
                 "all" => args.scenario = Scenario::All,
                 "--peers" => args.peers = number(&argument, arguments.next())?,
                 "--viewers" => args.viewers = number(&argument, arguments.next())?,
+                "--cameras" => args.cameras = number(&argument, arguments.next())?,
                 "--seconds" => args.seconds = number(&argument, arguments.next())?,
                 "--pid" => pid = Some(number(&argument, arguments.next())?),
                 "--url" => url = Some(arguments.next().ok_or_else(|| missing(&argument))?),
@@ -141,6 +154,7 @@ mod tests {
         for (option, default) in [
             ("--peers", args.peers),
             ("--viewers", args.viewers),
+            ("--cameras", args.cameras),
             ("--seconds", args.seconds as usize),
         ] {
             let line = HELP.lines().find(|l| l.trim_start().starts_with(option));

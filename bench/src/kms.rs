@@ -36,6 +36,22 @@ pub(crate) async fn one_to_many(client: &Client, load: &Load, viewers: usize) ->
     load.connected().await
 }
 
+/// Peers that all watch one element.
+pub(crate) async fn watched(
+    client: &Client,
+    load: &Load,
+    pipeline: &MediaPipeline,
+    source: &PlayerEndpoint,
+    viewers: usize,
+) -> Result<()> {
+    for _ in 0..viewers {
+        let viewer = WebRtcEndpoint::create(client, pipeline).await?;
+        source.connect(&viewer).await?;
+        connect_peer(load, &viewer, Direction::RecvOnly).await?;
+    }
+    load.connected().await
+}
+
 /// Negotiates a new peer with an endpoint as applications do: offer and answer, then candidates one by one.
 async fn connect_peer(load: &Load, endpoint: &WebRtcEndpoint, direction: Direction) -> Result<PeerId> {
     let mut candidates = endpoint.on_ice_candidate_found().await?;

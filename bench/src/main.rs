@@ -6,6 +6,7 @@
 mod aims;
 mod args;
 mod control;
+mod engine;
 mod error;
 mod histogram;
 mod janus;
@@ -15,6 +16,7 @@ mod measure;
 mod media;
 mod memory;
 mod peer;
+mod process;
 mod procfs;
 mod report;
 mod server;
@@ -32,6 +34,9 @@ use load::Load;
 use measure::{Measured, Plan, measure};
 use report::Report;
 use server::{Server, host_address};
+
+/// Viewers of what is converted.
+const TRANSCODE_VIEWERS: usize = 20;
 
 fn main() -> ExitCode {
     match run() {
@@ -91,6 +96,20 @@ async fn scenarios(args: &Args) -> Result<Report> {
         let server = kms_server(args).await?;
         report.memory.extend(memory::negotiated(&server).await?);
         server.stop().await?;
+    }
+    let window = Duration::from_secs(args.seconds);
+    for scenario in [Scenario::Cameras, Scenario::Transcode] {
+        if !all && args.scenario != scenario {
+            continue;
+        }
+        if args.running.is_some() {
+            let why = "the media engine is measured on fresh servers: leave out --url and --pid";
+            return Err(Error::Usage(why.into()));
+        }
+        report.engine.extend(match scenario {
+            Scenario::Cameras => engine::cameras(&args.kms, args.cameras, window).await?,
+            _ => engine::transcode(&args.kms, TRANSCODE_VIEWERS, window).await?,
+        });
     }
     Ok(report)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 /// A process at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// CPU time of all its threads since it started, user and system. The kernel gives it in ticks of 10 ms.
     pub(crate) cpu: Duration,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::aims::{self, aims};
 use crate::control::{self, Control};
+use crate::engine::{self, Cost};
 use crate::measure::{self, Measured};
 use crate::memory::{self, Footprint};
 use crate::procfs;
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) control: Option<Control>,
     /// Memory of endpoints.
     pub(crate) memory: Vec<Footprint>,
+    /// Work of the media engine, and of what stands beside it.
+    pub(crate) engine: Vec<Cost>,
 }
 
 impl Report {
@@ -30,6 +33,7 @@ impl Report {
             "media": self.media.iter().map(Measured::to_json).collect::<Vec<_>>(),
             "control": self.control.as_ref().map(Control::to_json),
             "memory": self.memory.iter().map(Footprint::to_json).collect::<Vec<_>>(),
+            "engine": self.engine.iter().map(Cost::to_json).collect::<Vec<_>>(),
             "aims": aims(self).iter().map(aims::Aim::to_json).collect::<Vec<_>>(),
         })
     }
@@ -62,6 +66,10 @@ impl Report {
         if !self.memory.is_empty() {
             let rows: Vec<_> = self.memory.iter().map(Footprint::row).collect();
             text += &format!("\n{}", table(memory::HEADER, &rows));
+        }
+        if !self.engine.is_empty() {
+            let rows: Vec<_> = self.engine.iter().map(Cost::row).collect();
+            text += &format!("\n{}", table(engine::HEADER, &rows));
         }
         let rows: Vec<_> = aims(self).iter().map(aims::Aim::row).collect();
         if !rows.is_empty() {

@@ -262,7 +262,7 @@ fn set_up_source(source: &gst::Element, reading: Reading, heard: &Arc<Heard>) {
     set("latency", &reading.cache.to_string());
     // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
     if source.has_property("tcp-timeout") {
-        set("timeout", "3000000");
+        set("timeout", "5000000");
         set("tcp-timeout", "5000000");
         if reading.over_tcp {
             set("protocols", "tcp");

@@ -1,0 +1,260 @@
+//! What the media engine costs, beside the plainest program that does the same work.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kms_client::Client;
+use kms_client::api::types::MediaProfileSpecType;
+use kms_client::api::*;
+use serde_json::{Value, json};
+
+use crate::error::{Context, Error, Result};
+use crate::kms;
+use crate::load::Load;
+use crate::process::{Process, together};
+use crate::procfs::{self, Usage};
+use crate::server::{Server, host_address};
+
+/// Time before anything is counted: connections are made, keyframes come, files begin.
+const WARM_UP: Duration = Duration::from_secs(6);
+
+/// What a program needed for a work, over a window of time.
+#[derive(Debug)]
+pub(crate) struct Cost {
+    /// The work.
+    pub(crate) work: &'static str,
+    /// Who did it.
+    pub(crate) by: &'static str,
+    /// Length of the window.
+    pub(crate) window: Duration,
+    /// CPU time in the window.
+    pub(crate) cpu: Duration,
+    /// At its end.
+    pub(crate) usage: Usage,
+    /// CPU time of all other processes in the window, cameras and viewers among them.
+    pub(crate) others_cpu: Duration,
+}
+
+/// Records cameras into MP4 as they are: all in one kms, and each in an ffmpeg of its own. Ten by default: as the aims say.
+pub(crate) async fn cameras(kms: &str, count: usize, window: Duration) -> Result<[Cost; 2]> {
+    const WORK: &str = "cameras into MP4";
+    let folder = Folder::new()?;
+    let (cameras, uris) = start_cameras(count)?;
+
+    let server = Server::start_kms(kms).await?;
+    let client = Client::connect(server.url()).await?;
+    for (number, uri) in uris.iter().enumerate() {
+        let pipeline = MediaPipeline::create(&client).await?;
+        let player = PlayerEndpoint::create(&client, &pipeline, uri)
+            .network_cache(100)
+            .await?;
+        let file = format!("file://{}", folder.file(&format!("kms-{number}.mp4")).display());
+        let recorder = RecorderEndpoint::create(&client, &pipeline, &file)
+            .media_profile(MediaProfileSpecType::Mp4)
+            .await?;
+        player.connect(&recorder).await?;
+        recorder.record().await?;
+        player.play().await?;
+    }
+    let ours = measure(WORK, "kms", window, || server.usage()).await?;
+    // What it answers changes nothing any more.
+    let _ = client.close_session().await;
+    server.stop().await?;
+
+    let start = |(number, uri): (usize, &String)| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-y", "-rtsp_transport", "tcp", "-i"]);
+        // kms's own name for RTSP over TCP.
+        command
+            .arg(uri.replacen("rtspt:", "rtsp:", 1))
+            .args(["-c", "copy"]);
+        Process::start(command.arg(folder.file(&format!("ffmpeg-{number}.mp4"))))
+    };
+    let recorders: Vec<Process> = uris.iter().enumerate().map(start).collect::<Result<_>>()?;
+    let theirs = measure(WORK, "ffmpeg", window, || together(&recorders)).await?;
+    drop((recorders, cameras));
+    for number in 0..count {
+        for by in ["kms", "ffmpeg"] {
+            folder.check(&format!("{by}-{number}.mp4"))?;
+        }
+    }
+    Ok([ours, theirs])
+}
+
+/// Converts a file of H.264 into VP8: in kms for many viewers, and in a bare pipeline of GStreamer for none.
+pub(crate) async fn transcode(kms: &str, viewers: usize, window: Duration) -> Result<[Cost; 2]> {
+    const WORK: &str = "H.264 to VP8, 720p25";
+    let folder = Folder::new()?;
+    let file = folder.file("film.mp4");
+    let seconds = (WARM_UP + window).as_secs() + 30;
+    make_film(&file, seconds)?;
+
+    let server = Server::start_kms(kms).await?;
+    let client = Client::connect(server.url()).await?;
+    let load = Load::start(host_address())?;
+    let pipeline = MediaPipeline::create(&client).await?;
+    let player = PlayerEndpoint::create(&client, &pipeline, &format!("file://{}", file.display())).await?;
+    kms::watched(&client, &load, &pipeline, &player, viewers).await?;
+    player.play().await?;
+    let ours = measure(WORK, "kms", window, || server.usage()).await?;
+    let _ = client.close_session().await;
+    server.stop().await?;
+
+    // The same elements with the same settings (kms-core/src/media/encoders.rs), and nothing else.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let pipeline = format!(
+        "filesrc location={} ! qtdemux ! h264parse ! identity sync=true ! avdec_h264 ! videoconvert ! video/x-raw,format=I420 ! \
+         vp8enc target-bitrate=1500000 deadline=1 cpu-used=8 threads={threads} end-usage=cbr keyframe-max-dist=120 \
+         buffer-initial-size=300 buffer-optimal-size=500 buffer-size=800 min-quantizer=2 max-quantizer=56 lag-in-frames=0 \
+         error-resilient=default static-threshold=1 ! fakesink async=false",
+        file.display()
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    let bare = [Process::start(
+        command.arg("-q").args(pipeline.split_whitespace()),
+    )?];
+    let theirs = measure(WORK, "gst-launch", window, || together(&bare)).await?;
+    Ok([ours, theirs])
+}
+
+async fn measure(
+    work: &'static str,
+    by: &'static str,
+    window: Duration,
+    usage: impl Fn() -> Result<Usage>,
+) -> Result<Cost> {
+    tokio::time::sleep(WARM_UP).await;
+    let machine = || procfs::machine_cpu().context("reading the machine's CPU time");
+    let (machine_before, before, begun) = (machine()?, usage()?, Instant::now());
+    tokio::time::sleep(window).await;
+    let (usage, window) = (usage()?, begun.elapsed());
+    let cpu = usage.cpu - before.cpu;
+    Ok(Cost {
+        work,
+        by,
+        window,
+        cpu,
+        usage,
+        others_cpu: (machine()? - machine_before).saturating_sub(cpu),
+    })
+}
+
+/// Cameras made of software, 1280x720 at 25 frames a second and 2 Mbit/s of H.264, with AAC; and their URIs.
+fn start_cameras(count: usize) -> Result<(Process, Vec<String>)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/camera.py");
+    let mut child = Command::new("/usr/bin/python3")
+        .arg(script)
+        .args(["--port", "0", "--cameras", &count.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting scripts/camera.py")?;
+    let said = child.stdout.take();
+    let cameras = Process::of(child);
+    let lines = said.into_iter().flat_map(|said| BufReader::new(said).lines());
+    let uris: Vec<String> = lines
+        .take(count)
+        .filter_map(|line| Some(line.ok()?.strip_prefix("camera: rtsp://")?.to_owned()))
+        .map(|rest| format!("rtspt://{rest}"))
+        .collect();
+    if uris.len() < count {
+        return Err(Error::Server(
+            "scripts/camera.py did not start; run scripts/setup.sh --camera".into(),
+        ));
+    }
+    Ok((cameras, uris))
+}
+
+/// A moving picture of 1280x720 at 25 frames a second, H.264 without B-frames, and a tone.
+fn make_film(file: &Path, seconds: u64) -> Result<()> {
+    let made = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=1280x720:rate=25",
+        ])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-t", &seconds.to_string(), "-g", "50", "-c:v", "libx264"])
+        .args(["-preset", "ultrafast", "-b:v", "2M", "-c:a", "aac"])
+        .arg(file)
+        .status()
+        .context("starting ffmpeg")?;
+    match made.success() {
+        true => Ok(()),
+        false => Err(Error::Server(format!("ffmpeg ended: {made}"))),
+    }
+}
+
+/// A folder for files, removed with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Folder> {
+        let path = std::env::temp_dir().join(format!("kms-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path).context("making a folder")?;
+        Ok(Folder(path))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// What was measured has to have been done.
+    fn check(&self, name: &str) -> Result<()> {
+        let size = std::fs::metadata(self.file(name)).map_or(0, |m| m.len());
+        // A tenth of what a camera sends in the time before the measurement.
+        match size > 100_000 {
+            true => Ok(()),
+            false => Err(Error::Server(format!("{name} has {size} bytes only"))),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Columns of the table of costs.
+pub(crate) const HEADER: [&str; 6] = ["", "by", "CPU of a core", "RSS", "threads", "others"];
+
+impl Cost {
+    /// Share of one core.
+    pub(crate) fn core(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.window.as_secs_f64()
+    }
+
+    /// A row of the table that [`HEADER`] begins.
+    pub(crate) fn row(&self) -> [String; HEADER.len()] {
+        [
+            self.work.to_owned(),
+            self.by.to_owned(),
+            format!("{:.1}%", 100.0 * self.core()),
+            format!("{:.0} MiB", self.usage.rss as f64 / 1024.0 / 1024.0),
+            self.usage.threads.to_string(),
+            format!(
+                "{:.0}%",
+                100.0 * self.others_cpu.as_secs_f64() / self.window.as_secs_f64()
+            ),
+        ]
+    }
+
+    /// For machines.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "work": self.work,
+            "by": self.by,
+            "core": self.core(),
+            "rss": self.usage.rss,
+            "threads": self.usage.threads,
+            "othersCore": self.others_cpu.as_secs_f64() / self.window.as_secs_f64(),
+        })
+    }
+}
