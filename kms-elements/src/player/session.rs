@@ -1,4 +1,4 @@
-//! One playing of a URI: a segment that reads it and hands its media to the endpoint's sources.
+//! One playing of a URI or an upload: a segment that reads it and hands its media to the endpoint's sources.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -9,10 +9,8 @@ use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeli
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
-use super::uri::PlayerUri;
-
 /// What a session tells the endpoint it plays for. Called on GStreamer's threads, with no lock of the session held.
-pub(super) trait Listener: Send + Sync {
+pub(crate) trait Listener: Send + Sync {
     /// Media of a kind was found, in this form.
     fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>);
     /// The first media of a kind was read.
@@ -21,8 +19,18 @@ pub(super) trait Listener: Send + Sync {
     fn reported(&self, session: u64, report: Report);
 }
 
+/// Where a session's media comes from.
+pub(crate) struct Origin {
+    /// What GStreamer opens; `appsrc://` for media that the server is given.
+    pub(crate) uri: String,
+    /// Media that comes at its time by itself, and is not held back.
+    pub(crate) live: bool,
+    /// Sets up GStreamer's source of such a URI, before it is opened.
+    pub(crate) set_up: Box<dyn Fn(&gst::Element) + Send + Sync>,
+}
+
 /// A playing.
-pub(super) struct Session {
+pub(crate) struct Session {
     segment: Segment,
     position: Arc<AtomicU64>,
     last: Arc<AtomicU64>,
@@ -44,11 +52,10 @@ struct Context {
 }
 
 impl Session {
-    /// Sets up a session; [`Session::go`] begins it. `cache`: milliseconds that media from a camera may be late.
-    pub(super) fn new(
+    /// Sets up a session; [`Session::go`] begins it.
+    pub(crate) fn new(
         id: u64,
-        uri: &PlayerUri,
-        cache: u32,
+        origin: Origin,
         timeline: &Timeline,
         listener: Weak<dyn Listener>,
     ) -> Result<Session, MediaError> {
@@ -60,16 +67,17 @@ impl Session {
         };
         let segment = Segment::with_own_time(timeline, &format!("player-{id}"), report);
         let reader = gst::ElementFactory::make("uridecodebin")
-            .property("uri", uri.full())
+            .property("uri", &origin.uri)
             .property("caps", playable_caps())
             .build()
             .map_err(|e| MediaError {
                 message: "GStreamer's base plugins are not installed".into(),
                 detail: e.to_string(),
             })?;
+        let Origin { live, set_up, .. } = origin;
         reader.connect("source-setup", false, move |values| {
             if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
-                set_up_source(&source, cache);
+                set_up(&source);
             }
             None
         });
@@ -79,7 +87,7 @@ impl Session {
             id,
             timeline: timeline.clone(),
             listener,
-            paced: !uri.is_live(),
+            paced: !live,
             found: Mutex::default(),
             position: position.clone(),
             last: last.clone(),
@@ -102,22 +110,22 @@ impl Session {
     }
 
     /// Plays or pauses, without waiting for it.
-    pub(super) fn go(&self, state: gst::State) {
+    pub(crate) fn go(&self, state: gst::State) {
         self.segment.go(state);
     }
 
     /// How far it has played.
-    pub(super) fn position(&self) -> gst::ClockTime {
+    pub(crate) fn position(&self) -> gst::ClockTime {
         gst::ClockTime::from_nseconds(self.position.load(Ordering::Relaxed))
     }
 
     /// When media was read last, in the shared time; when it was begun, if there was none yet.
-    pub(super) fn last_media(&self) -> gst::ClockTime {
+    pub(crate) fn last_media(&self) -> gst::ClockTime {
         gst::ClockTime::from_nseconds(self.last.load(Ordering::Relaxed))
     }
 
     /// Jumps to the last keyframe before a position, without waiting for it.
-    pub(super) fn seek(&self, position: gst::ClockTime, plays: bool) {
+    pub(crate) fn seek(&self, position: gst::ClockTime, plays: bool) {
         self.segment.later(move |pipeline| {
             // The time of a pipeline that plays would go on counting from where it was.
             let _ = pipeline.set_state(gst::State::Paused);
@@ -133,7 +141,7 @@ impl Session {
     }
 
     /// The pipeline, for queries and drawings.
-    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+    pub(crate) fn pipeline(&self) -> &gst::Pipeline {
         self.segment.pipeline()
     }
 }
@@ -158,25 +166,6 @@ fn playable_caps() -> gst::Caps {
         caps.make_mut().append_structure(structure);
     }
     caps
-}
-
-fn set_up_source(source: &gst::Element, cache: u32) {
-    let set = |name: &str, value: &str| {
-        if source.has_property(name) {
-            source.set_property_from_str(name, value);
-        }
-    };
-    // For cameras: how long packets may be late.
-    set("latency", &cache.to_string());
-    // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
-    if source.has_property("tcp-timeout") {
-        set("timeout", "3000000");
-        set("tcp-timeout", "5000000");
-    }
-    // For HTTP, in seconds.
-    if source.has_property("user-agent") {
-        set("timeout", "10");
-    }
 }
 
 impl Context {
