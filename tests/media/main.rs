@@ -5,5 +5,6 @@ mod camera;
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod daemon;
 mod files;
+mod http_post;
 mod player;
 mod recorder;

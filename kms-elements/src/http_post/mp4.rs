@@ -10,6 +10,8 @@ pub(super) struct BoxOrder {
     /// Bytes to the next box.
     rest: u64,
     media: u64,
+    /// No box has come yet.
+    first: bool,
     /// The index was found, or this is no MP4.
     decided: bool,
 }
@@ -29,13 +31,13 @@ impl BoxOrder {
             header: Vec::with_capacity(16),
             rest: 0,
             media: 0,
+            first: true,
             decided: false,
         }
     }
 
     /// The next bytes of the file.
     pub(super) fn see(&mut self, mut bytes: &[u8]) -> Result<(), IndexTooLate> {
-        let mut first = self.header.is_empty() && self.rest == 0 && self.media == 0;
         while !self.decided && !bytes.is_empty() {
             if self.rest > 0 {
                 let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
@@ -50,8 +52,8 @@ impl BoxOrder {
             bytes = after;
             if let Some((name, size)) = complete(&self.header) {
                 let known = FIRST.contains(&&name);
-                self.decided = &name == b"moov" || (first && !known);
-                first = false;
+                self.decided = &name == b"moov" || (self.first && !known);
+                self.first = false;
                 // Zero: to the end of the file, and no index comes after that.
                 let size = if size == 0 { u64::MAX } else { size };
                 self.rest = size.saturating_sub(self.header.len() as u64);
