@@ -1,7 +1,7 @@
 //! One playing of a URI or an upload: a segment that reads it and hands its media to the endpoint's sources.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -60,12 +60,18 @@ impl Session {
         listener: Weak<dyn Listener>,
     ) -> Result<Session, MediaError> {
         let reports = listener.clone();
+        let played = Arc::new(OnceLock::new());
+        let plays = played.clone();
         let report = move |report| {
+            if let Report::State(gst::State::Playing) = report {
+                follow(&plays);
+            }
             if let Some(listener) = reports.upgrade() {
                 listener.reported(id, report);
             }
         };
         let segment = Segment::with_own_time(timeline, &format!("player-{id}"), report);
+        let _ = played.set(segment.pipeline().downgrade());
         let reader = gst::ElementFactory::make("uridecodebin")
             .property("uri", &origin.uri)
             .property("caps", playable_caps())
@@ -146,6 +152,14 @@ impl Session {
     }
 }
 
+/// What was added while the pipeline went to playing, and was left out of that, plays too.
+fn follow(pipeline: &OnceLock<gst::glib::WeakRef<gst::Pipeline>>) {
+    let pipeline = pipeline.get().and_then(gst::glib::WeakRef::upgrade);
+    if let Some(Err(error)) = pipeline.map(|p| p.sync_children_states()) {
+        tracing::warn!(%error, "a part of a player does not play");
+    }
+}
+
 /// What is handed on as it is: the codecs we know, and raw media. All else is decoded.
 fn playable_caps() -> gst::Caps {
     let mut caps = gst::Caps::new_empty();
@@ -211,12 +225,20 @@ impl Context {
         let bin = gst::parse::bin_from_description(&format!("{normal}{pace}"), true)
             .map_err(|e| gst::glib::bool_error!("{e}"))?;
         let sink = AppSink::builder().sync(false).async_(false).build();
+        if self.paced {
+            // Not further: a pipeline on its way to playing has no base time yet, and what plays before it has does so at once.
+            bin.set_state(gst::State::Paused)
+                .map_err(|e| gst::glib::bool_error!("{e}"))?;
+        }
         pipeline.add_many([bin.upcast_ref::<gst::Element>(), sink.upcast_ref()])?;
         bin.link(&sink)?;
         self.retime(pipeline, &sink, kind);
         let branch = Branch::native(format, &sink);
         sink.sync_state_with_parent()?;
-        bin.sync_state_with_parent()?;
+        // While it waits for all that is in the file, the pipeline takes what was added to playing by itself, or by `follow`.
+        if !self.paced || pipeline.current_state() == gst::State::Playing {
+            bin.sync_state_with_parent()?;
+        }
         let entry = bin
             .static_pad("sink")
             .ok_or_else(|| gst::glib::bool_error!("no way in"))?;
