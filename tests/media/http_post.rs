@@ -66,7 +66,8 @@ async fn is_recorded(folder: &Folder, name: &str, curl_arguments: &[&str], expec
     within("MediaSessionTerminated", terminated.next()).await;
     let (codecs, seconds) = judge(&file);
     assert_eq!(codecs, expected, "{name}");
-    assert!((2.4..4.0).contains(&seconds), "{name}: {seconds} s");
+    // On a busy machine the recorder may be ready only for the second keyframe, a second after the first.
+    assert!((1.4..4.0).contains(&seconds), "{name}: {seconds} s");
 }
 
 /// Arguments for curl with the path of a file in them.
