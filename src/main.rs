@@ -214,12 +214,7 @@ async fn serve(config: Config) -> Result<(), String> {
         max_message: config.server.max_message_bytes,
         max_connections: config.server.max_connections,
     };
-    let router = edge::router(
-        server.clone(),
-        engines.uploads.clone(),
-        &settings,
-        ending.clone(),
-    );
+    let router = edge::router(server.clone(), engines.uploads.clone(), &settings, ending.clone());
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),

@@ -158,7 +158,10 @@ mod tests {
         let mut file = Vec::new();
         for bytes in form.as_bytes().chunks(piece) {
             file.extend(reader.take(bytes)?);
-            assert!(reader.kept.len() <= MOST_HEADERS + piece, "what is kept is bounded");
+            assert!(
+                reader.kept.len() <= MOST_HEADERS + piece,
+                "what is kept is bounded"
+            );
         }
         Ok((String::from_utf8(file).unwrap(), reader.is_complete()))
     }
@@ -197,8 +200,14 @@ mod tests {
             Form::of(&headers).map(|form| form.map(|f| f.delimiter))
         };
         assert_eq!(of("video/webm"), None);
-        assert_eq!(of("Multipart/Form-Data; charset=utf-8; boundary=\"a b\""), Some(Ok(b"\r\n--a b".to_vec())));
+        assert_eq!(
+            of("Multipart/Form-Data; charset=utf-8; boundary=\"a b\""),
+            Some(Ok(b"\r\n--a b".to_vec()))
+        );
         assert_eq!(of("multipart/form-data"), Some(Err(FormError::Boundary)));
-        assert_eq!(of(&format!("multipart/form-data; boundary={}", "x".repeat(71))), Some(Err(FormError::Boundary)));
+        assert_eq!(
+            of(&format!("multipart/form-data; boundary={}", "x".repeat(71))),
+            Some(Err(FormError::Boundary))
+        );
     }
 }

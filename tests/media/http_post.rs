@@ -42,7 +42,10 @@ async fn is_recorded(folder: &Folder, name: &str, curl_arguments: &[&str], expec
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
     let (endpoint, url) = endpoint(&client, &pipeline).await;
-    assert!(url.starts_with(&format!("http://{}/upload/", daemon.address)), "{url}");
+    assert!(
+        url.starts_with(&format!("http://{}/upload/", daemon.address)),
+        "{url}"
+    );
     let file = folder.path(&format!("{name}.mkv"));
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
         .media_profile(MediaProfileSpecType::Mkv)
@@ -59,7 +62,11 @@ async fn is_recorded(folder: &Folder, name: &str, curl_arguments: &[&str], expec
     arguments.push(&url);
     let (status, text) = curl(&arguments).await;
     assert_eq!((status, text.contains("played")), (200, true), "{name}: {text}");
-    assert!(begun.elapsed() > Duration::from_millis(2_500), "{name}: 3 s in {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_millis(2_500),
+        "{name}: 3 s in {:?}",
+        begun.elapsed()
+    );
     within("MediaSessionStarted", started.next()).await;
     within("EndOfStream", ends.next()).await;
     recorder.stop_and_wait().await.unwrap();
@@ -82,7 +89,13 @@ async fn webm_is_played_while_it_is_uploaded_as_a_body_and_in_a_form() {
     make(&file, 3, &WEBM);
     let (body, form) = (with("@", &file), with("file=@", &file));
     is_recorded(&folder, "body", &["--data-binary", &body], ["opus", "vp8"]).await;
-    is_recorded(&folder, "form", &["-F", "title=A film", "-F", &form], ["opus", "vp8"]).await;
+    is_recorded(
+        &folder,
+        "form",
+        &["-F", "title=A film", "-F", &form],
+        ["opus", "vp8"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -95,7 +108,16 @@ async fn mp4_is_played_wherever_its_index_is() {
     ];
     for (name, flags) in kinds {
         let file = folder.path(&format!("{name}.mp4"));
-        let mut encoding = vec!["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+        let mut encoding = vec![
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:a",
+            "aac",
+        ];
         encoding.extend_from_slice(flags);
         make(&file, 3, &encoding);
         let path = file.display().to_string();
@@ -110,13 +132,17 @@ impl SlowUpload {
     async fn begin(url: &str) -> SlowUpload {
         let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut connection = TcpStream::connect(host).await.unwrap();
-        let head = format!("POST /{path} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "POST /{path} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
         connection.write_all(head.as_bytes()).await.unwrap();
         SlowUpload(connection)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await?;
+        self.0
+            .write_all(format!("{:x}\r\n", bytes.len()).as_bytes())
+            .await?;
         self.0.write_all(bytes).await?;
         self.0.write_all(b"\r\n").await
     }
@@ -124,7 +150,9 @@ impl SlowUpload {
     async fn answer(mut self) -> String {
         let mut answer = Vec::new();
         let read = self.0.read_to_end(&mut answer);
-        let _ = tokio::time::timeout(Duration::from_secs(15), read).await.expect("an answer");
+        let _ = tokio::time::timeout(Duration::from_secs(15), read)
+            .await
+            .expect("an answer");
         String::from_utf8_lossy(&answer).into_owned()
     }
 }
@@ -163,7 +191,11 @@ async fn an_upload_is_read_as_fast_as_it_is_played_and_may_break_off() {
     let folder = Folder::new();
     let file = folder.path("in.mkv");
     // 2.9 MB a second.
-    make(&file, 25, &["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le"]);
+    make(
+        &file,
+        25,
+        &["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le"],
+    );
     let bytes = std::fs::read(&file).unwrap();
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
@@ -218,7 +250,11 @@ async fn what_cannot_be_played_is_refused_with_a_reason() {
     let rubbish = folder.path("rubbish");
     std::fs::write(&rubbish, "this is no media. ".repeat(20_000)).unwrap();
     let late = folder.path("late.mp4");
-    make(&late, 2, &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]);
+    make(
+        &late,
+        2,
+        &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"],
+    );
     let cases = [
         (with("@", &rubbish), 415, "can't be played"),
         ("".into(), 415, "can't be played"),
@@ -234,12 +270,20 @@ async fn what_cannot_be_played_is_refused_with_a_reason() {
     let (status, text) = curl(&["-F", "title=no file", &url]).await;
     assert_eq!((status, text.contains("no file")), (400, true), "{text}");
 
-    let (status, text) = curl(&["--data-binary", "x", &format!("http://{}/upload/nobody", daemon.address)]).await;
+    let (status, text) = curl(&[
+        "--data-binary",
+        "x",
+        &format!("http://{}/upload/nobody", daemon.address),
+    ])
+    .await;
     assert_eq!((status, text.contains("wrong")), (404, true), "{text}");
     assert_eq!(curl(&[&url]).await.0, 405);
     let (status, headers) = curl(&["-i", "-X", "OPTIONS", "-H", "Origin: https://example.org", &url]).await;
     assert_eq!(status, 204);
-    assert!(headers.to_lowercase().contains("access-control-allow-origin: *"), "{headers}");
+    assert!(
+        headers.to_lowercase().contains("access-control-allow-origin: *"),
+        "{headers}"
+    );
 
     for wrong in [-1, 86_401] {
         let refused = HttpPostEndpoint::create(&client, &pipeline)

@@ -119,10 +119,17 @@ impl HttpPostEndpoint {
     pub(super) fn vanished(&self, session: u64) {
         let upload = {
             let mut state = lock(&self.state);
-            if state.number == session { state.upload.take() } else { None }
+            if state.number == session {
+                state.upload.take()
+            } else {
+                None
+            }
         };
         if upload.is_some() {
-            tracing::info!(endpoint = self.core().id(), "a client is gone before its upload was complete");
+            tracing::info!(
+                endpoint = self.core().id(),
+                "a client is gone before its upload was complete"
+            );
             self.end_later(session);
         }
     }
@@ -211,7 +218,12 @@ impl Listener for HttpPostEndpoint {
                 error,
                 detail,
             } => {
-                tracing::warn!(endpoint = self.core().id(), element, detail, "an upload can't be played: {error}");
+                tracing::warn!(
+                    endpoint = self.core().id(),
+                    element,
+                    detail,
+                    "an upload can't be played: {error}"
+                );
                 let end = match error.is::<gst::StreamError>() {
                     true => UploadError::NotPlayable(error.message().to_owned()),
                     false => UploadError::Failed,

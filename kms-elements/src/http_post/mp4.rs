@@ -99,14 +99,29 @@ mod tests {
     #[test]
     fn media_before_the_index_is_taken_up_to_a_bound() {
         let cases = [
-            (vec![a_box("ftyp", 20), a_box("moov", 300), a_box("mdat", 5_000)], true),
-            (vec![a_box("ftyp", 20), a_box("mdat", 900), a_box("moov", 300)], true),
-            (vec![a_box("ftyp", 20), a_box("mdat", 1_001), a_box("moov", 300)], false),
-            (vec![a_box("ftyp", 20), a_box("mdat", 600), a_box("mdat", 600)], false),
+            (
+                vec![a_box("ftyp", 20), a_box("moov", 300), a_box("mdat", 5_000)],
+                true,
+            ),
+            (
+                vec![a_box("ftyp", 20), a_box("mdat", 900), a_box("moov", 300)],
+                true,
+            ),
+            (
+                vec![a_box("ftyp", 20), a_box("mdat", 1_001), a_box("moov", 300)],
+                false,
+            ),
+            (
+                vec![a_box("ftyp", 20), a_box("mdat", 600), a_box("mdat", 600)],
+                false,
+            ),
             (vec![a_box("wide", 0), a_box("mdat", 1_001)], false),
             // No MP4 at all, and what is inside of a box is no box.
             (vec![a_box("junk", 5), a_box("mdat", 1_001)], true),
-            (vec![a_box("free", 5_000), a_box("moov", 9), a_box("mdat", 1_001)], true),
+            (
+                vec![a_box("free", 5_000), a_box("moov", 9), a_box("mdat", 1_001)],
+                true,
+            ),
         ];
         for (number, (boxes, playable)) in cases.iter().enumerate() {
             for piece in [1, 7, 100_000] {
@@ -125,7 +140,10 @@ mod tests {
         let to_the_end = [&[0; 4][..], b"mdat"].concat();
         assert_eq!(see(&to_the_end, 8), Err(IndexTooLate));
         // Smaller than its own header: each is a box of its own, and none is media.
-        assert_eq!(see(&[[0, 0, 0, 2].as_slice(), b"free"].concat().repeat(500), 11), Ok(()));
+        assert_eq!(
+            see(&[[0, 0, 0, 2].as_slice(), b"free"].concat().repeat(500), 11),
+            Ok(())
+        );
         assert_eq!(see(b"<html>not media at all</html>", 2), Ok(()));
     }
 }

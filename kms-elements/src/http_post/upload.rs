@@ -106,10 +106,7 @@ impl Upload {
 
     /// Hands on the next bytes, as soon as there is room for them. False: the media has come to its end, and what follows is not
     /// wanted.
-    pub async fn push(
-        &mut self,
-        bytes: impl AsRef<[u8]> + Send + 'static,
-    ) -> Result<bool, UploadError> {
+    pub async fn push(&mut self, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<bool, UploadError> {
         if bytes.as_ref().is_empty() {
             return Ok(true);
         }
