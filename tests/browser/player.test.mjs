@@ -1,12 +1,12 @@
 // Files and cameras in the browser.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Party, connect, sleep, until } from './party.mjs';
+import { WEBM, makeFile } from './sources.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
 let kms, client, browser, pipeline, folder;
@@ -27,13 +27,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** A file with a moving picture of 25 frames a second and a tone. */
-function make(name, ...encoding) {
-  const file = join(folder, name);
-  execFileSync('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc=size=640x360:rate=25',
-    '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000', '-t', '20', '-g', '50', ...encoding, file]);
-  return `file://${file}`;
-}
+const make = (name, ...encoding) => makeFile(folder, name, ...encoding);
 
 /** A party that only watches. */
 async function viewer(codec) {
@@ -61,7 +55,7 @@ async function leave(viewer) {
 
 describe('a file', () => {
   const files = [
-    ['as it is', 'vp8.webm', ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus'], 'VP8'],
+    ['as it is', 'vp8.webm', WEBM, 'VP8'],
     ['converted from H.264 and AAC for one who takes VP8', 'h264.mp4',
       ['-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'aac'], 'VP8'],
     ['converted from VP8 for one who takes H.264', 'vp8b.webm',
@@ -80,7 +74,7 @@ describe('a file', () => {
   }
 
   it('is seen by one who joins late, and by one who was connected before all else', async () => {
-    const uri = make('late.webm', '-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus');
+    const uri = make('late.webm', ...WEBM);
     const player = await pipeline.create('PlayerEndpoint', { uri });
     const early = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
     await player.connect(early.endpoint);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use app_server::{Browser, MediaServer, Page, Settings, serve};
 use kms_client::Result;
-use kms_client::api::types::IceCandidate;
+use kms_client::api::types::{IceCandidate, UriEndpointState};
 use kms_client::api::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -66,6 +66,12 @@ async fn session(mut browser: Browser, kms: Arc<MediaServer>) {
                 }
             }
             news = next_news(&mut show) => match news {
+                Some(News::Connected) => {
+                    // Not before: a file's first pictures would be lost on the way, and with them what all others build on.
+                    if let Some(show) = &show && let Err(error) = show.player.play().await {
+                        browser.complain(error).await;
+                    }
+                }
                 Some(News::Failed(why)) => {
                     end(&mut show).await;
                     browser.send(json!({"id": "stopped"})).await;
@@ -104,7 +110,12 @@ async fn handle(
             show.endpoint.add_ice_candidate(&candidate).await
         }
         (FromPage::Pause, Some(show)) => show.player.pause().await,
-        (FromPage::Resume, Some(show)) => show.player.play().await,
+        (FromPage::Resume, Some(show)) => {
+            show.player.play().await?;
+            // A player at its end has the state START already, and does not tell it again.
+            tell(News::State(UriEndpointState::Start), browser).await;
+            Ok(())
+        }
         (FromPage::Seek { position }, Some(show)) => show.player.set_position(position).await,
         (FromPage::Stop, Some(_)) => {
             end(show).await;
@@ -126,8 +137,7 @@ async fn start(
     browser
         .send(json!({"id": "startResponse", "sdpAnswer": answer}))
         .await;
-    show.endpoint.gather_candidates().await?;
-    show.player.play().await
+    show.endpoint.gather_candidates().await
 }
 
 /// Releases the pipeline, and with it player and endpoint.
@@ -151,7 +161,7 @@ async fn tell(news: News, browser: &mut Browser) {
         News::Ended => json!({"id": "player", "state": "ENDED"}),
         News::Lost => json!({"id": "player", "state": "LOST"}),
         News::Restored => json!({"id": "player", "state": "START"}),
-        News::Failed(_) => return,
+        News::Connected | News::Failed(_) => return,
     };
     browser.send(message).await;
 }

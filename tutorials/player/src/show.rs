@@ -1,9 +1,10 @@
 //! What one browser watches: a player that is connected to the browser's endpoint.
 
 use kms_client::api::events::{
-    ConnectionLost, ConnectionRestored, EndOfStream, Error, IceCandidateFound, UriEndpointStateChanged,
+    ConnectionLost, ConnectionRestored, ConnectionStateChanged, EndOfStream, Error, IceCandidateFound,
+    UriEndpointStateChanged,
 };
-use kms_client::api::types::{IceCandidate, UriEndpointState};
+use kms_client::api::types::{ConnectionState, IceCandidate, UriEndpointState};
 use kms_client::api::*;
 use kms_client::{Client, Result};
 
@@ -13,6 +14,7 @@ pub(crate) struct Show {
     pub(crate) player: PlayerEndpoint,
     pub(crate) endpoint: WebRtcEndpoint,
     candidates: Events<IceCandidateFound>,
+    connections: Events<ConnectionStateChanged>,
     states: Events<UriEndpointStateChanged>,
     ends: Events<EndOfStream>,
     errors: Events<Error>,
@@ -24,6 +26,8 @@ pub(crate) struct Show {
 pub(crate) enum News {
     /// An address at which the media server may be reached.
     Candidate(IceCandidate),
+    /// The way to the browser is open: what is played from now on is seen.
+    Connected,
     /// It plays, or is paused.
     State(UriEndpointState),
     /// It was played to its end.
@@ -56,6 +60,7 @@ impl Show {
         player.connect(&endpoint).await?;
         Ok(Show {
             candidates: endpoint.on_ice_candidate_found().await?,
+            connections: endpoint.on_connection_state_changed().await?,
             states: player.on_uri_endpoint_state_changed().await?,
             ends: player.on_end_of_stream().await?,
             errors: player.on_error().await?,
@@ -71,6 +76,7 @@ impl Show {
     pub(crate) async fn news(&mut self) -> Option<News> {
         Some(tokio::select! {
             event = self.candidates.next() => News::Candidate(event?.candidate),
+            event = connected(&mut self.connections) => { event?; News::Connected }
             event = self.states.next() => News::State(event?.state),
             event = self.ends.next() => { event?; News::Ended }
             event = self.errors.next() => News::Failed(event?.description),
@@ -78,4 +84,9 @@ impl Show {
             event = self.returns.next() => { event?; News::Restored }
         })
     }
+}
+
+async fn connected(connections: &mut Events<ConnectionStateChanged>) -> Option<()> {
+    while connections.next().await?.new_state != ConnectionState::Connected {}
+    Some(())
 }

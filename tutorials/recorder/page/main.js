@@ -31,6 +31,7 @@ async function record() {
     $('local').srcObject = stream;
     await connect('record', { stream });
     $('recorder').textContent = 'starts';
+    $('caption').textContent = 'To be watched when you press Stop';
   } catch (error) {
     end();
     showError(error);

@@ -1,7 +1,7 @@
 //! What one browser does at a time: it is recorded, or it watches the recording.
 
-use kms_client::api::events::{EndOfStream, Error, IceCandidateFound, Recording};
-use kms_client::api::types::{IceCandidate, MediaProfileSpecType};
+use kms_client::api::events::{ConnectionStateChanged, EndOfStream, Error, IceCandidateFound, Recording};
+use kms_client::api::types::{ConnectionState, IceCandidate, MediaProfileSpecType};
 use kms_client::api::*;
 use kms_client::{Client, Result};
 
@@ -10,6 +10,7 @@ pub(crate) struct Activity {
     pipeline: MediaPipeline,
     endpoint: WebRtcEndpoint,
     candidates: Events<IceCandidateFound>,
+    connections: Events<ConnectionStateChanged>,
     errors: Events<Error>,
     what: What,
 }
@@ -23,6 +24,8 @@ enum What {
 pub(crate) enum News {
     /// An address at which the media server may be reached.
     Candidate(IceCandidate),
+    /// The way between browser and media server is open.
+    Connected,
     /// Media is written.
     Recording,
     /// The recording was watched to its end.
@@ -49,7 +52,7 @@ impl Activity {
         Activity::of(&pipeline, built.await).await
     }
 
-    /// The file goes to the browser, once [`answer`](Self::answer) has begun it.
+    /// The file goes to the browser, from [`play`](Self::play) on.
     pub(crate) async fn watch(client: &Client, uri: &str) -> Result<Activity> {
         let pipeline = MediaPipeline::create(client).await?;
         let built = async {
@@ -70,6 +73,7 @@ impl Activity {
         let complete = async {
             let (endpoint, errors, what) = built?;
             Ok(Activity {
+                connections: endpoint.on_connection_state_changed().await?,
                 candidates: endpoint.on_ice_candidate_found().await?,
                 pipeline: pipeline.clone(),
                 endpoint,
@@ -88,10 +92,16 @@ impl Activity {
     pub(crate) async fn answer(&self, offer: &str) -> Result<String> {
         let answer = self.endpoint.process_offer(offer).await?;
         self.endpoint.gather_candidates().await?;
-        if let What::Watching(player, _) = &self.what {
-            player.play().await?;
-        }
         Ok(answer)
+    }
+
+    /// Plays the file, if it is to be watched. Not before the browser is connected: the first pictures would be lost on the way, and
+    /// with them what all others build on.
+    pub(crate) async fn play(&self) -> Result<()> {
+        match &self.what {
+            What::Watching(player, _) => player.play().await,
+            What::Recording(..) => Ok(()),
+        }
     }
 
     /// An address at which the browser may be reached.
@@ -119,8 +129,14 @@ impl Activity {
         };
         tokio::select! {
             event = self.candidates.next() => event.map(|e| News::Candidate(e.candidate)),
+            event = connected(&mut self.connections) => event.map(|()| News::Connected),
             event = self.errors.next() => event.map(|e| News::Failed(e.description)),
             news = own => news,
         }
     }
+}
+
+async fn connected(connections: &mut Events<ConnectionStateChanged>) -> Option<()> {
+    while connections.next().await?.new_state != ConnectionState::Connected {}
+    Some(())
 }

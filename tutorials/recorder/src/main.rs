@@ -87,6 +87,11 @@ async fn session(mut browser: Browser, kms: Arc<MediaServer>) {
                 Some(News::Candidate(candidate)) => {
                     browser.send(json!({"id": "iceCandidate", "candidate": candidate})).await;
                 }
+                Some(News::Connected) => {
+                    if let Some(activity) = &activity && let Err(error) = activity.play().await {
+                        browser.complain(error).await;
+                    }
+                }
                 Some(News::Recording) => browser.send(json!({"id": "recording"})).await,
                 Some(News::Ended) => {
                     let _ = end(&mut activity).await;
