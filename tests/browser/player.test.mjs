@@ -1,7 +1,9 @@
 // Files and cameras in the browser.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -55,7 +57,7 @@ async function leave(viewer) {
 
 describe('a file', () => {
   const files = [
-    ['as it is', 'vp8.webm', WEBM, 'VP8'],
+    ['as it is', 'vp8.webm', ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus'], 'VP8'],
     ['converted from H.264 and AAC for one who takes VP8', 'h264.mp4',
       ['-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'aac'], 'VP8'],
     ['converted from VP8 for one who takes H.264', 'vp8b.webm',
@@ -74,7 +76,7 @@ describe('a file', () => {
   }
 
   it('is seen by one who joins late, and by one who was connected before all else', async () => {
-    const uri = make('late.webm', ...WEBM);
+    const uri = make('late.webm', '-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus');
     const player = await pipeline.create('PlayerEndpoint', { uri });
     const early = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
     await player.connect(early.endpoint);
@@ -88,5 +90,30 @@ describe('a file', () => {
     await leave(early);
     await leave(late);
     await player.release();
+  });
+});
+
+describe('an upload', () => {
+  it('of a page of another site is seen while it is uploaded', async () => {
+    const file = make('upload.webm', ...WEBM).replace('file://', '');
+    const endpoint = await pipeline.create('HttpPostEndpoint');
+    const one = await viewer('VP8');
+    await endpoint.connect(one.endpoint);
+    const page = await browser.newPage();
+    const site = createServer((_, answer) => answer.end('<title>another site</title>')).listen(0, '127.0.0.1');
+    await once(site, 'listening');
+    await page.goto(`http://127.0.0.1:${site.address().port}`);
+    const answer = page.evaluate(async ([url, bytes]) => {
+      const body = Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0));
+      // This type is one that a browser asks for permission first (CORS).
+      const answer = await fetch(url, { method: 'POST', headers: { 'Content-Type': 'video/webm' }, body });
+      return `${answer.status} ${await answer.text()}`;
+    }, [await endpoint.getUrl(), readFileSync(file).toString('base64')]);
+    await plays(one, 'VP8');
+    assert.match(await answer, /^200 .*played to its end/);
+    await page.close();
+    site.close();
+    await leave(one);
+    await endpoint.release();
   });
 });
