@@ -2,6 +2,7 @@
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export KMS_BIN := $(TARGET)/debug/kms
+TUTORIAL ?= hello-world
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -10,9 +11,9 @@ export KMS_BIN := $(TARGET)/debug/kms
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: setup ## Build, start the daemon and the hello-world tutorial, and print the address to open.
-	@cargo build --release --locked --package kms --package tutorial-hello-world
-	@scripts/run.sh $(TARGET)/release
+run: setup ## Build, start the daemon and a tutorial (TUTORIAL=hello-world), and print the address to open.
+	@cargo build --release --locked --package kms --package tutorial-$(TUTORIAL)
+	@scripts/run.sh $(TARGET)/release $(TUTORIAL)
 
 camera: ## Start a camera made of software (RTSP), to try players and recorders with. ARGS are passed to it.
 	@scripts/setup.sh --camera

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Starts the daemon and the hello-world tutorial, prints the address to open, and stops both on Ctrl-C.
+# Starts the daemon and a tutorial, prints the address to open, and stops both on Ctrl-C.
 #
-#   scripts/run.sh FOLDER     FOLDER holds the programs, such as target/release
+#   scripts/run.sh FOLDER [TUTORIAL]     FOLDER holds the programs, such as target/release; hello-world unless told otherwise
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
-programs=${1:?usage: scripts/run.sh FOLDER}
+programs=${1:?usage: scripts/run.sh FOLDER [TUTORIAL]}
+tutorial=${2:-hello-world}
 
 for port in 8888 8080; do
     if is_open 127.0.0.1 $port; then
@@ -35,8 +36,8 @@ start() {
 }
 
 start "$programs/kms" 8888
-start "$programs/tutorial-hello-world" 8080
-printf '\n  Open http://127.0.0.1:8080 and press Start.   (Ctrl-C ends it.)\n\n'
+start "$programs/tutorial-$tutorial" 8080
+printf '\n  Open http://127.0.0.1:8080 and press the first button.   (Ctrl-C ends it.)\n\n'
 
 status=0
 wait -n || status=$?

@@ -66,6 +66,7 @@ install_packages() {
     if [ "$1" = --test ]; then
         need chromium command -v chromium
         need coturn command -v turnserver
+        need curl command -v curl
         need ffmpeg command -v ffprobe
         need iproute2 command -v ip
         need nftables command -v nft

@@ -8,6 +8,7 @@
 
 mod engine;
 mod printed;
+mod public_url;
 #[cfg(test)]
 mod reference;
 mod schema;

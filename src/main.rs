@@ -13,6 +13,7 @@ use kms::edge;
 use kms_core::media::Timeline;
 use kms_core::{Registry, Server, Settings};
 use kms_elements::Engines;
+use kms_elements::http_post::Uploads;
 use kms_elements::recorder::Recordings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -177,6 +178,7 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
         timeline: Timeline::start().map_err(|e| e.to_string())?,
         recordings: Recordings::start().map_err(|e| format!("recorders can't start: {e}"))?,
+        uploads: Uploads::new(config.uploads.max_unindexed_bytes),
     };
     let webrtc = kms_elements::webrtc::Defaults {
         gather: config.webrtc.gather_settings(),
@@ -212,7 +214,7 @@ async fn serve(config: Config) -> Result<(), String> {
         max_message: config.server.max_message_bytes,
         max_connections: config.server.max_connections,
     };
-    let router = edge::router(server.clone(), &settings, ending.clone());
+    let router = edge::router(server.clone(), engines.uploads.clone(), &settings, ending.clone());
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),
@@ -221,6 +223,8 @@ async fn serve(config: Config) -> Result<(), String> {
     let address = listener
         .local_addr()
         .map_err(|e| format!("the address listened on can't be read: {e}"))?;
+    let uploads = format!("{}{}", config.public_url(address), edge::UPLOAD_PATH);
+    engines.uploads.serve_at(uploads);
     tracing::info!("listening on ws://{address}{}", config.server.path.as_str());
 
     // An answer is one small write, and the next request waits for it: Nagle's algorithm would add 40 ms to each.

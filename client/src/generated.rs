@@ -96,6 +96,59 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
 /// Where media enters or leaves the server.
 pub trait Endpoint: MediaElement {}
 
+/// An endpoint that clients reach at a URL of its own.
+pub trait HttpEndpoint: SessionEndpoint {
+    /// The URL. It is as good as a password: whoever has it can use the endpoint, until it is released.
+    fn get_url(&self) -> Request<String> {
+        self.handle().invoke("getUrl")
+    }
+}
+
+/// Plays a file while it is uploaded to its URL by POST or PUT, in the file's own time. What can't be played
+/// gives an Error event and an HTTP error that say why.
+#[derive(Debug, Clone)]
+pub struct HttpPostEndpoint(Handle);
+
+impl HttpPostEndpoint {
+    /// Creates a `HttpPostEndpoint` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> HttpPostEndpointCreate {
+        HttpPostEndpointCreate(Request::create(client).arg("mediaPipeline", media_pipeline.id()))
+    }
+
+    /// Subscribes to [`EndOfStream`](events::EndOfStream).
+    pub fn on_end_of_stream(&self) -> Subscribe<events::EndOfStream> {
+        self.handle().on()
+    }
+}
+
+object!(HttpPostEndpoint);
+impl HttpEndpoint for HttpPostEndpoint {}
+impl SessionEndpoint for HttpPostEndpoint {}
+impl Endpoint for HttpPostEndpoint {}
+impl MediaElement for HttpPostEndpoint {}
+impl MediaObject for HttpPostEndpoint {}
+
+/// [`HttpPostEndpoint::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct HttpPostEndpointCreate(Request<HttpPostEndpoint>);
+
+impl HttpPostEndpointCreate {
+    /// How long the session goes on after a client has gone or an upload was played, seconds, 0 to 86400. An
+    /// upload that begins within this time belongs to the same session. Default: `2`.
+    pub fn disconnection_timeout(self, disconnection_timeout: i32) -> Self {
+        Self(self.0.arg("disconnectionTimeout", disconnection_timeout))
+    }
+
+    /// Kept for Kurento's clients. Media is handed on encoded in any case, and decoded only for those that
+    /// can't take it so. Default: `false`.
+    pub fn use_encoded_media(self, use_encoded_media: bool) -> Self {
+        Self(self.0.arg("useEncodedMedia", use_encoded_media))
+    }
+}
+
+awaitable!(HttpPostEndpointCreate => HttpPostEndpoint);
+
 /// What can be connected: has sources and sinks for audio, video and data.
 pub trait MediaElement: MediaObject {
     /// Bitrate encoders of this element start with, bits a second. Default: 300000.

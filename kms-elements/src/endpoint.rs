@@ -1,7 +1,8 @@
-//! The abstract classes `Endpoint` and `UriEndpoint`, generic over the endpoint that inherits them.
+//! The abstract classes `Endpoint`, `SessionEndpoint` and `UriEndpoint`, generic over the endpoint that inherits them.
 
 use std::sync::Arc;
 
+use kms_core::events::{MediaSessionStarted, MediaSessionTerminated};
 use kms_core::objects::media_element;
 use kms_core::{Class, Element};
 use protocol::{Error, NoParams, event, remote_enum};
@@ -30,6 +31,18 @@ event! { "kurento"
 pub(crate) fn endpoint<T: Element>() -> Class<T> {
     Class::<T>::new("Endpoint", "core", "Where media enters or leaves the server.")
         .extends(media_element::class())
+}
+
+/// `SessionEndpoint`, for an endpoint of type `T`.
+pub(crate) fn session_endpoint<T: Element>() -> Class<T> {
+    Class::<T>::new(
+        "SessionEndpoint",
+        "core",
+        "An endpoint with a session that begins and ends.",
+    )
+    .extends(endpoint())
+    .event::<MediaSessionTerminated>()
+    .event::<MediaSessionStarted>()
 }
 
 /// An endpoint that reads or writes what a URI names.

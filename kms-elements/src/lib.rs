@@ -1,8 +1,10 @@
 //! Endpoints and hubs.
 
 mod endpoint;
+pub mod http_post;
 pub mod player;
 pub mod recorder;
+mod sources;
 pub mod webrtc;
 
 use kms_core::Registry;
@@ -17,6 +19,8 @@ pub struct Engines {
     pub timeline: Timeline,
     /// Files that are being written.
     pub recordings: recorder::Recordings,
+    /// Endpoints that files are uploaded to.
+    pub uploads: http_post::Uploads,
 }
 
 /// Registers module `elements`. Fails if a configured certificate can't be used.
@@ -33,6 +37,7 @@ pub fn register(
     )?);
     webrtc::describe_types(registry);
     registry.class(player::class(&engines.timeline));
+    registry.class(http_post::class(&engines.timeline, &engines.uploads));
     registry.class(recorder::class(&engines.timeline, &engines.recordings));
     Ok(())
 }

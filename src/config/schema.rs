@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
-use super::setting::{Bounds, Interfaces, LogFilter, LogFormat, Setting, UrlPath};
+use super::setting::{BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Setting, UrlPath};
 use super::turn_url::TurnUrl;
 
 /// A table of the file.
@@ -204,6 +204,23 @@ sections! {
 
         /// `text` is for people, `json` for log collectors: one object a line.
         format: LogFormat = LogFormat::Text,
+    }
+
+    /// Files that clients upload to `HttpPostEndpoint`s.
+    uploads: Uploads {
+        /// What clients reach this server by, for the URLs that they upload to: `https://media.example.org`, with a port or a path if
+        /// there is one. A path must be taken off again by the proxy that has it. Empty: `http://`, the address of `server.listen` and its
+        /// port; if it listens on all addresses, `webrtc.external_ipv4` or else the first address of the machine that isn't loopback.
+        ///
+        /// Pages served over https can upload to https alone: put a proxy that speaks TLS in front, let it pass on `/upload/` and
+        /// nothing else, and name it here.
+        public_url: Option<BaseUrl> = None,
+
+        /// Bytes of media that an MP4 file may hold before its index, as phones and some editors write it. They are kept in memory until
+        /// the index comes, for each such upload; files with more are refused. 0 refuses all of them. Files whose index is
+        /// at the beginning, fragmented ones, WebM and Matroska play at once, whatever their size.
+        #[range(0..=1_073_741_824)] #[unit("bytes")]
+        max_unindexed_bytes: u64 = 64 * 1024 * 1024,
     }
 
     /// WebRTC endpoints. What applies to all of them; several of these are also properties of each endpoint, which

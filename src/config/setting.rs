@@ -225,6 +225,34 @@ impl Setting for UrlPath {
     }
 }
 
+/// Where a server is reached: scheme, host, and port and path if there are any; nothing that would end a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The URL, without a slash at its end.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for BaseUrl {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "URL of a server, such as https://media.example.org";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+        let rest = rest.ok_or("it should begin with https:// or http://")?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%".contains(c);
+        if rest.is_empty() || rest.starts_with('/') || !rest.chars().all(allowed) {
+            return Err("a host, and maybe a port and a path, should follow".into());
+        }
+        Ok(BaseUrl(text.trim_end_matches('/').to_owned()))
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
 /// Names of network interfaces; none means all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Interfaces(Vec<String>);

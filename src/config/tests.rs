@@ -44,6 +44,8 @@ session.garbage_collector_period_s = 240
 session.request_cache_s = 20
 log.level = "info"
 log.format = "text"
+uploads.public_url = ""
+uploads.max_unindexed_bytes = 67108864
 webrtc.min_port = 0
 webrtc.max_port = 0
 webrtc.shared_port = 0
@@ -84,6 +86,8 @@ fn file_sets_every_type_of_value() {
         [log]
         level = "warn,kms_elements::webrtc=debug"
         format = "json"
+        [uploads]
+        public_url = "https://media.example.org/kms/"
         [webrtc]
         min_port = 50_000
         max_port = 0xEA60
@@ -101,6 +105,8 @@ fn file_sets_every_type_of_value() {
     assert_eq!(config.server.path.as_str(), "/media/ws");
     assert_eq!(config.log.level.as_str(), "warn,kms_elements::webrtc=debug");
     assert_eq!(config.log.format, LogFormat::Json);
+    let listening = config.server.listen;
+    assert_eq!(config.public_url(listening), "https://media.example.org/kms");
     assert_eq!(
         config.webrtc.pem_certificate_rsa,
         Some(PathBuf::from("/etc/kms/rsa.pem"))
@@ -206,7 +212,7 @@ fn what_is_wrong_in_the_file_is_refused_with_its_line() {
         ),
         (
             "[log]\n[wbrtc]",
-            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [session], [log], [webrtc]",
+            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [session], [log], [uploads], [webrtc]",
         ),
         (
             "listen = 1",

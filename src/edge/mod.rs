@@ -3,8 +3,10 @@
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod multipart;
 mod outbox;
 mod rpc;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,10 +21,12 @@ use axum::routing::get;
 use futures_util::stream::{SplitSink, StreamExt};
 use futures_util::{FutureExt, SinkExt};
 use kms_core::Server;
+use kms_elements::http_post::Uploads;
 use tokio::sync::watch;
 
 use outbox::{Bounds, Outbox};
 use rpc::{Peer, Rpc};
+pub use uploads::PATH as UPLOAD_PATH;
 
 /// How long a client may take to accept one message before its connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,7 +64,12 @@ struct Edge {
 }
 
 /// The routes. Connections are closed, with a reason, once `ending` turns true.
-pub fn router(server: Server, settings: &Settings, ending: watch::Receiver<bool>) -> Router {
+pub fn router(
+    server: Server,
+    uploads: Uploads,
+    settings: &Settings,
+    ending: watch::Receiver<bool>,
+) -> Router {
     let edge = Arc::new(Edge {
         rpc: Rpc::new(server),
         bounds: Bounds {
@@ -76,6 +85,7 @@ pub fn router(server: Server, settings: &Settings, ending: watch::Receiver<bool>
         .route(&settings.path, get(upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(edge)
+        .merge(uploads::routes(uploads))
 }
 
 /// Counts a connection while it is open.

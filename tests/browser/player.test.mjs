@@ -1,12 +1,14 @@
 // Files and cameras in the browser.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Party, connect, sleep, until } from './party.mjs';
+import { WEBM, makeFile } from './sources.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
 let kms, client, browser, pipeline, folder;
@@ -27,13 +29,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** A file with a moving picture of 25 frames a second and a tone. */
-function make(name, ...encoding) {
-  const file = join(folder, name);
-  execFileSync('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc=size=640x360:rate=25',
-    '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000', '-t', '20', '-g', '50', ...encoding, file]);
-  return `file://${file}`;
-}
+const make = (name, ...encoding) => makeFile(folder, name, ...encoding);
 
 /** A party that only watches. */
 async function viewer(codec) {
@@ -97,5 +93,30 @@ describe('a file', () => {
     await leave(early);
     await leave(late);
     await player.release();
+  });
+});
+
+describe('an upload', () => {
+  it('of a page of another site is seen while it is uploaded', async () => {
+    const file = make('upload.webm', ...WEBM).replace('file://', '');
+    const endpoint = await pipeline.create('HttpPostEndpoint');
+    const one = await viewer('VP8');
+    await endpoint.connect(one.endpoint);
+    const page = await browser.newPage();
+    const site = createServer((_, answer) => answer.end('<title>another site</title>')).listen(0, '127.0.0.1');
+    await once(site, 'listening');
+    await page.goto(`http://127.0.0.1:${site.address().port}`);
+    const answer = page.evaluate(async ([url, bytes]) => {
+      const body = Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0));
+      // This type is one that a browser asks for permission first (CORS).
+      const answer = await fetch(url, { method: 'POST', headers: { 'Content-Type': 'video/webm' }, body });
+      return `${answer.status} ${await answer.text()}`;
+    }, [await endpoint.getUrl(), readFileSync(file).toString('base64')]);
+    await plays(one, 'VP8');
+    assert.match(await answer, /^200 .*played to its end/);
+    await page.close();
+    site.close();
+    await leave(one);
+    await endpoint.release();
   });
 });

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
+export const TOP = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /** Chromium; `args` are added to those every test wants. `wrapper` is a program that starts it elsewhere. */
 export function startBrowser(args = ['--use-fake-ui-for-media-stream'], wrapper = undefined) {
@@ -90,7 +90,8 @@ async function accepting(port, child, address = '127.0.0.1') {
   throw new Error(`${child.spawnfile} does not listen`);
 }
 
-async function end(child) {
+/** Ends a program that was started. */
+export async function end(child) {
   if (child.exitCode !== null) return;
   child.kill('SIGTERM');
   const late = setTimeout(() => child.kill('SIGKILL'), 5000);

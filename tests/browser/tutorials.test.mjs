@@ -1,7 +1,11 @@
 // Every tutorial, used as a person would use it.
 
 import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { WEBM, makeFile, startCamera } from './sources.mjs';
 import { startBrowser, startMediaServer, startTutorial } from './start.mjs';
 
 const PHONE = { width: 390, height: 844 };
@@ -37,6 +41,14 @@ async function plays(page, video = 'remote') {
   assert.match(await text(page, 'resolution'), /^\d+ × \d+$/);
 }
 
+/** Waits until an element's text is this. */
+const reads = (page, id, wanted) =>
+  page.waitForFunction(([id, wanted]) => document.getElementById(id).textContent === wanted, [id, wanted]);
+
+async function fitsOnAPhone(page) {
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+}
+
 for (const name of ['hello-world', 'hello-world-node']) {
   describe(name, () => {
     let tutorial;
@@ -57,7 +69,7 @@ for (const name of ['hello-world', 'hello-world-node']) {
 
     it('fits on a phone', async () => {
       const page = await open(tutorial.url);
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+      await fitsOnAPhone(page);
       await page.context().close();
     });
 
@@ -175,5 +187,129 @@ describe('one2one-call', () => {
     await register(second, 'Eve');
     await second.waitForSelector('#calling:not([hidden])');
     await second.context().close();
+  });
+});
+
+describe('player', () => {
+  let tutorial, folder, file;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'kms-tutorial-player-'));
+    file = makeFile(folder, 'film.webm', ...WEBM);
+    tutorial = await startTutorial('player', kms.url);
+  });
+  after(async () => {
+    await tutorial?.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function play(page, uri) {
+    await page.fill('#uri', uri);
+    await page.click('#start');
+  }
+  const position = (page) => page.$eval('#seek', (bar) => Number(bar.value));
+  /** Lets the seek bar go at a position, as a finger would. */
+  const seek = (page, millis) =>
+    page.$eval('#seek', (bar, millis) => {
+      bar.value = millis;
+      bar.dispatchEvent(new Event('input'));
+      bar.dispatchEvent(new Event('change'));
+    }, millis);
+
+  it('plays a file, pauses, jumps, and plays it again after its end', async () => {
+    const page = await open(tutorial.url);
+    await play(page, file);
+    await plays(page);
+    await reads(page, 'player', 'plays');
+    assert.equal(await text(page, 'length'), '0:20');
+    await fitsOnAPhone(page);
+
+    await page.click('#pause');
+    await reads(page, 'player', 'paused');
+    assert.equal(await text(page, 'pause'), 'Resume');
+    await page.waitForTimeout(1000);
+    const stood = await position(page);
+    await page.waitForTimeout(1500);
+    assert.ok((await position(page)) - stood < 250, 'it stands');
+    await page.click('#pause');
+    await reads(page, 'player', 'plays');
+
+    await seek(page, 17_000);
+    await page.waitForFunction(() => Number(document.getElementById('seek').value) > 16_000);
+    await reads(page, 'player', 'at its end');
+    assert.equal(await text(page, 'pause'), 'Again');
+    await page.click('#pause');
+    await reads(page, 'player', 'plays');
+    await plays(page);
+    await page.click('#stop');
+    assert.equal(await text(page, 'state'), 'not started');
+    assert.ok(await page.isHidden('#seeking'));
+    await page.context().close();
+  });
+
+  it('plays a camera, without a seek bar, and says when it is lost', async () => {
+    const camera = await startCamera();
+    const page = await open(tutorial.url);
+    await play(page, camera.uri);
+    await plays(page);
+    await reads(page, 'length', 'live');
+    assert.ok(await page.isHidden('#seeking'));
+    await camera.stop();
+    await reads(page, 'player', 'camera is lost, trying again');
+    await page.click('#stop');
+    await page.context().close();
+  });
+
+  it('says what can’t be played, and why', async () => {
+    const page = await open(tutorial.url);
+    for (const [uri, why] of [
+      ['rtsp://127.0.0.1:1/camera', /127\.0\.0\.1 can't be reached/],
+      [`file://${folder}/missing.webm`, /missing\.webm can't be played/],
+      ['ftp://camera', /'ftp' can't be played/],
+    ]) {
+      await play(page, uri);
+      assert.match(await errorOf(page), why);
+      await page.waitForSelector('#start:enabled');
+      assert.equal(await text(page, 'state'), 'not started');
+    }
+    await page.context().close();
+  });
+});
+
+describe('recorder', () => {
+  let tutorial;
+  before(async () => (tutorial = await startTutorial('recorder', kms.url)));
+  after(() => tutorial?.stop());
+  const files = () => readdirSync(tmpdir()).filter((name) => name.startsWith('kms-tutorial-recorder-'));
+
+  it('records the camera, and plays it to its end', async () => {
+    const before = files();
+    const page = await open(tutorial.url);
+    assert.ok(await page.isDisabled('#watch'), 'there is nothing to watch yet');
+    await page.click('#record');
+    await reads(page, 'recorder', 'records');
+    await page.waitForTimeout(4000);
+    assert.match(await text(page, 'length'), /^0:0[3-9]$/);
+    await fitsOnAPhone(page);
+    await page.click('#stop');
+    await page.waitForSelector('#watch:enabled');
+    const [file] = files().filter((name) => !before.includes(name));
+    assert.ok(file, 'there is a file');
+
+    await page.click('#watch');
+    await plays(page);
+    await reads(page, 'state', 'not started'); // its end
+    await page.context().close();
+    for (let i = 0; i < 50 && existsSync(join(tmpdir(), file)); i++) await new Promise((r) => setTimeout(r, 100));
+    assert.ok(!existsSync(join(tmpdir(), file)), 'the file goes with the page');
+  });
+
+  it('says that the media server can’t be reached', async () => {
+    const alone = await startTutorial('recorder', 'ws://127.0.0.1:1/kurento');
+    const page = await open(alone.url);
+    await page.click('#record');
+    assert.match(await errorOf(page), /can't reach the media server/);
+    assert.ok(await page.isEnabled('#record'));
+    await alone.stop();
+    await page.context().close();
   });
 });

@@ -30,7 +30,7 @@ pub(crate) async fn pipeline(daemon: &Daemon) -> (Client, MediaPipeline) {
     (client, pipeline)
 }
 
-const WEBM: [&str; 6] = ["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"];
+pub(crate) const WEBM: [&str; 6] = ["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"];
 
 #[tokio::test]
 async fn a_file_is_played_to_its_end_in_its_own_time_and_again() {

@@ -13,11 +13,10 @@ use protocol::{Code, Error};
 
 use super::class::{ConnectionLost, ConnectionRestored, EndOfStream, VideoInfo};
 use super::reconnect::{Backoff, CHECK, SILENCE};
-use super::session::{Listener, Reading, Session};
+use super::session::{Listener, Session};
 use super::uri::PlayerUri;
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
-
-const KINDS: [MediaType; 2] = [MediaType::Audio, MediaType::Video];
+use crate::sources::Sources;
 
 /// What the player does.
 struct Playing {
@@ -48,8 +47,7 @@ pub struct PlayerEndpoint {
     /// Milliseconds that media of cameras may be late.
     cache: u32,
     timeline: Timeline,
-    audio: Arc<Source>,
-    video: Arc<Source>,
+    sources: Sources,
     /// Changed by clients on any connection and by what the session reports on its threads. Not held when the graph or a source is
     /// told something.
     playing: Mutex<Playing>,
@@ -66,10 +64,9 @@ impl PlayerEndpoint {
         cache: u32,
         timeline: &Timeline,
     ) -> Arc<PlayerEndpoint> {
-        let [audio, video] = KINDS.map(|kind| element.new_source(timeline, "player", kind));
+        let sources = Sources::new(&element, timeline, "player");
         Arc::new_cyclic(|this| PlayerEndpoint {
-            audio,
-            video,
+            sources,
             element,
             cache,
             timeline: timeline.clone(),
@@ -90,14 +87,6 @@ impl PlayerEndpoint {
             this: this.clone(),
             runtime: tokio::runtime::Handle::current(),
         })
-    }
-
-    fn source_of(&self, kind: MediaType) -> Option<&Arc<Source>> {
-        match kind {
-            MediaType::Audio => Some(&self.audio),
-            MediaType::Video => Some(&self.video),
-            MediaType::Data => None,
-        }
     }
 
     /// Plays: from the beginning, from where it was paused, or anew if it has ended.
@@ -125,11 +114,8 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let reading = Reading {
-                cache: self.cache,
-                over_tcp: playing.over_tcp,
-            };
-            let session = Session::new(playing.number, &self.uri, reading, &self.timeline, listener);
+            let origin = self.uri.origin(self.cache, playing.over_tcp);
+            let session = Session::new(playing.number, origin, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");
                 Error::new(Code::Unexpected, error.message)
@@ -159,17 +145,8 @@ impl PlayerEndpoint {
             playing.lost = false;
             playing.session.take()
         };
-        self.stop_giving();
+        self.sources.stop(&self.element);
         drop(session);
-    }
-
-    fn stop_giving(&self) {
-        for kind in KINDS {
-            self.element.set_producing(kind, false);
-            if let Some(source) = self.source_of(kind) {
-                source.set_native(None);
-            }
-        }
     }
 
     /// Looks for silence of a live source as long as this session lasts.
@@ -232,7 +209,7 @@ impl PlayerEndpoint {
             )
         };
         drop(dead);
-        self.stop_giving();
+        self.sources.stop(&self.element);
         if news {
             tracing::warn!(uri = %self.uri, why, "a camera is lost, and tried again");
             self.core().raise(&ConnectionLost {
@@ -395,15 +372,8 @@ impl PlayerEndpoint {
 
     fn ended(&self) {
         lock(&self.playing).ended = true;
-        for kind in KINDS {
-            self.element.set_producing(kind, false);
-        }
-        self.core().raise(&EndOfStream {});
-        for kind in KINDS {
-            if let Some(source) = self.source_of(kind) {
-                source.ended();
-            }
-        }
+        self.sources
+            .ended(&self.element, || self.core().raise(&EndOfStream {}));
     }
 }
 
@@ -417,16 +387,14 @@ fn millis(time: Option<gst::ClockTime>) -> i64 {
 
 impl Listener for PlayerEndpoint {
     fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>) {
-        if self.is_current(session)
-            && let Some(source) = self.source_of(kind)
-        {
-            source.set_native(Some(branch));
+        if self.is_current(session) {
+            self.sources.give(kind, branch);
         }
     }
 
     fn reordered(&self, session: u64, kind: MediaType) {
-        if let Some(source) = self.source_of(kind).filter(|_| self.is_current(session)) {
-            source.changed();
+        if self.is_current(session) {
+            self.sources.changed(kind);
         }
     }
 
@@ -515,7 +483,7 @@ impl Element for PlayerEndpoint {
         &self.element
     }
     fn source(&self, media: MediaType) -> Option<Arc<Source>> {
-        self.source_of(media).cloned()
+        self.sources.of(media).cloned()
     }
     fn is_endpoint(&self) -> bool {
         true

@@ -3,8 +3,8 @@
 mod class;
 mod endpoint;
 mod reconnect;
-mod session;
+pub(crate) mod session;
 mod uri;
 
-pub(crate) use class::class;
+pub(crate) use class::{EndOfStream, class};
 pub use endpoint::PlayerEndpoint;

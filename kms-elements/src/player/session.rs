@@ -1,4 +1,4 @@
-//! One playing of a URI: a segment that reads it and hands its media to the endpoint's sources.
+//! One playing of a URI or an upload: a segment that reads it and hands its media to the endpoint's sources.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -9,10 +9,8 @@ use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeli
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
-use super::uri::PlayerUri;
-
 /// What a session tells the endpoint it plays for. Called on GStreamer's threads, with no lock of the session held.
-pub(super) trait Listener: Send + Sync {
+pub(crate) trait Listener: Send + Sync {
     /// Media of a kind was found, in this form.
     fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>);
     /// Pictures come in another order than that in which they are shown.
@@ -23,8 +21,18 @@ pub(super) trait Listener: Send + Sync {
     fn reported(&self, session: u64, report: Report);
 }
 
+/// Where a session's media comes from.
+pub(crate) struct Origin {
+    /// What GStreamer opens; `appsrc://` for media that the server is given.
+    pub(crate) uri: String,
+    /// Media that comes at its time by itself, and is not held back.
+    pub(crate) live: bool,
+    /// Sets up GStreamer's source of such a URI, before it is opened.
+    pub(crate) set_up: Box<dyn Fn(&gst::Element) + Send + Sync>,
+}
+
 /// A playing.
-pub(super) struct Session {
+pub(crate) struct Session {
     segment: Segment,
     position: Arc<AtomicU64>,
     heard: Arc<Heard>,
@@ -47,6 +55,22 @@ impl Heard {
         }
     }
 
+    /// Notes what a source for RTSP says that it will get.
+    fn expect(self: &Arc<Self>, source: &gst::Element) {
+        if !source.has_property("tcp-timeout") {
+            return;
+        }
+        let heard = self.clone();
+        source.connect("select-stream", false, move |values| {
+            let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
+            let media = caps.and_then(|c| c.structure(0)?.get::<String>("media").ok());
+            if media.as_deref() == Some("video") {
+                heard.expects_video.store(true, Ordering::Relaxed);
+            }
+            Some(true.to_value())
+        });
+    }
+
     fn set(&self, kind: MediaType, now: gst::ClockTime) {
         self.any.store(now.nseconds(), Ordering::Relaxed);
         if kind == MediaType::Video {
@@ -64,15 +88,6 @@ impl Heard {
         };
         gst::ClockTime::from_nseconds(last.load(Ordering::Relaxed))
     }
-}
-
-/// How a session reads its URI.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    /// Milliseconds that media from a camera may be late.
-    pub(super) cache: u32,
-    /// Cameras are asked for TCP at once. Otherwise it is UDP, and TCP if nothing comes.
-    pub(super) over_tcp: bool,
 }
 
 /// Holds media back until the pipeline plays. What is added to a pipeline on its way to playing plays before it does, and has no
@@ -125,10 +140,9 @@ struct Context {
 
 impl Session {
     /// Sets up a session; [`Session::go`] begins it.
-    pub(super) fn new(
+    pub(crate) fn new(
         id: u64,
-        uri: &PlayerUri,
-        reading: Reading,
+        origin: Origin,
         timeline: &Timeline,
         listener: Weak<dyn Listener>,
     ) -> Result<Session, MediaError> {
@@ -145,7 +159,7 @@ impl Session {
         };
         let segment = Segment::with_own_time(timeline, &format!("player-{id}"), report);
         let reader = gst::ElementFactory::make("uridecodebin")
-            .property("uri", uri.full())
+            .property("uri", &origin.uri)
             .property("caps", playable_caps())
             .build()
             .map_err(|e| MediaError {
@@ -154,9 +168,11 @@ impl Session {
             })?;
         let heard = Arc::new(Heard::new(timeline.now()));
         let hears = heard.clone();
+        let Origin { live, set_up, .. } = origin;
         reader.connect("source-setup", false, move |values| {
             if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
-                set_up_source(&source, reading, &hears);
+                set_up(&source);
+                hears.expect(&source);
             }
             None
         });
@@ -165,7 +181,7 @@ impl Session {
             id,
             timeline: timeline.clone(),
             listener,
-            paced: !uri.is_live(),
+            paced: !live,
             gate,
             found: Mutex::default(),
             position: position.clone(),
@@ -189,27 +205,27 @@ impl Session {
     }
 
     /// Plays or pauses, without waiting for it.
-    pub(super) fn go(&self, state: gst::State) {
+    pub(crate) fn go(&self, state: gst::State) {
         self.segment.go(state);
     }
 
     /// How far it has played.
-    pub(super) fn position(&self) -> gst::ClockTime {
+    pub(crate) fn position(&self) -> gst::ClockTime {
         gst::ClockTime::from_nseconds(self.position.load(Ordering::Relaxed))
     }
 
     /// Since when something is missing, in the shared time: all media, or the video of a camera that said it had some.
-    pub(super) fn missing_since(&self) -> gst::ClockTime {
+    pub(crate) fn missing_since(&self) -> gst::ClockTime {
         self.heard.missing_since()
     }
 
     /// When media was read last, in the shared time; when it was begun, if there was none yet.
-    pub(super) fn last_media(&self) -> gst::ClockTime {
+    pub(crate) fn last_media(&self) -> gst::ClockTime {
         gst::ClockTime::from_nseconds(self.heard.any.load(Ordering::Relaxed))
     }
 
     /// Jumps to the last keyframe before a position, without waiting for it.
-    pub(super) fn seek(&self, position: gst::ClockTime, plays: bool) {
+    pub(crate) fn seek(&self, position: gst::ClockTime, plays: bool) {
         self.segment.later(move |pipeline| {
             // The time of a pipeline that plays would go on counting from where it was.
             let _ = pipeline.set_state(gst::State::Paused);
@@ -225,7 +241,7 @@ impl Session {
     }
 
     /// The pipeline, for queries and drawings.
-    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+    pub(crate) fn pipeline(&self) -> &gst::Pipeline {
         self.segment.pipeline()
     }
 }
@@ -250,36 +266,6 @@ fn playable_caps() -> gst::Caps {
         caps.make_mut().append_structure(structure);
     }
     caps
-}
-
-fn set_up_source(source: &gst::Element, reading: Reading, heard: &Arc<Heard>) {
-    let set = |name: &str, value: &str| {
-        if source.has_property(name) {
-            source.set_property_from_str(name, value);
-        }
-    };
-    // For cameras: how long packets may be late.
-    set("latency", &reading.cache.to_string());
-    // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
-    if source.has_property("tcp-timeout") {
-        set("timeout", "5000000");
-        set("tcp-timeout", "5000000");
-        if reading.over_tcp {
-            set("protocols", "tcp");
-        }
-        let heard = heard.clone();
-        source.connect("select-stream", false, move |values| {
-            let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
-            let media = caps.and_then(|c| c.structure(0)?.get::<String>("media").ok());
-            if media.as_deref() == Some("video") {
-                heard.expects_video.store(true, Ordering::Relaxed);
-            }
-            Some(true.to_value())
-        });
-    } else if source.has_property("user-agent") {
-        // HTTP: seconds.
-        set("timeout", "10");
-    }
 }
 
 impl Context {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use gst::prelude::*;
 use protocol::{Code, Error};
+
+use super::session::Origin;
 
 /// What can be played. Printed, it shows no user and no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,9 +45,14 @@ impl PlayerUri {
         })
     }
 
-    /// The whole URI, for GStreamer alone.
-    pub(super) fn full(&self) -> &str {
-        &self.full
+    /// For a session that plays it. `cache`: milliseconds that media from a camera may be late. `over_tcp`: cameras are asked for TCP at
+    /// once; otherwise it is UDP, and TCP if nothing comes.
+    pub(super) fn origin(&self, cache: u32, over_tcp: bool) -> Origin {
+        Origin {
+            uri: self.full.clone(),
+            live: self.is_live(),
+            set_up: Box::new(move |source| set_up_source(source, cache, over_tcp)),
+        }
     }
 
     /// Host and port, if it names them.
@@ -78,6 +86,27 @@ impl PlayerUri {
     }
 }
 
+fn set_up_source(source: &gst::Element, cache: u32, over_tcp: bool) {
+    let set = |name: &str, value: &str| {
+        if source.has_property(name) {
+            source.set_property_from_str(name, value);
+        }
+    };
+    // For cameras: how long packets may be late.
+    set("latency", &cache.to_string());
+    // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
+    if source.has_property("tcp-timeout") {
+        set("timeout", "5000000");
+        set("tcp-timeout", "5000000");
+        if over_tcp {
+            set("protocols", "tcp");
+        }
+    } else if source.has_property("user-agent") {
+        // HTTP: seconds.
+        set("timeout", "10");
+    }
+}
+
 impl fmt::Display for PlayerUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
@@ -99,7 +128,7 @@ mod tests {
         let uri = PlayerUri::parse("rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1").expect("a URI");
         assert_eq!(uri.to_string(), "rtsp://10.0.0.7:554/stream?channel=1");
         assert_eq!(format!("{uri:?}"), uri.to_string());
-        assert_eq!(uri.full(), "rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1");
+        assert_eq!(uri.full, "rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1");
         let error =
             "Could not open rtsp://admin:s3cret@10.0.0.7:554/stream?channel=1, as admin:s3cret@10.0.0.7";
         let redacted = uri.redact(error);
@@ -129,7 +158,7 @@ mod tests {
             assert_eq!(error.code, Code::IllegalParam, "{text}");
         }
         assert_eq!(
-            PlayerUri::parse("/media/a b.mp4").expect("a path").full(),
+            PlayerUri::parse("/media/a b.mp4").expect("a path").full,
             "file:///media/a%20b.mp4"
         );
         assert!(PlayerUri::parse("RTSP://camera/1").expect("a URI").is_live());

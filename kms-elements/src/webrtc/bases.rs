@@ -1,18 +1,16 @@
-//! The abstract classes above `WebRtcEndpoint`: `Endpoint`, `SessionEndpoint`, `SdpEndpoint`, `BaseRtpEndpoint`.
+//! The abstract classes above `WebRtcEndpoint`: `SdpEndpoint`, `BaseRtpEndpoint`.
 //! They are generic over the endpoint that inherits them; an endpoint of another transport implements [`RtpSession`] too.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use kms_core::events::{
-    ConnectionStateChanged, MediaSessionStarted, MediaSessionTerminated, MediaStateChanged,
-};
+use kms_core::events::{ConnectionStateChanged, MediaStateChanged};
 use kms_core::types::{ConnectionState, MediaState};
 use kms_core::{Class, Element};
 use protocol::{Error, NoParams, params};
 
 use super::types::{OfferOptions, RembParams};
-use crate::endpoint::endpoint;
+use crate::endpoint::session_endpoint;
 
 params! {
     /// Parameters of `generateOffer`.
@@ -94,17 +92,6 @@ pub(super) trait RtpSession: Element {
     fn set_remb_params(&self, params: RembParams);
     /// Asks the remote for a keyframe.
     fn request_keyframe(&self);
-}
-
-fn session_endpoint<T: RtpSession>() -> Class<T> {
-    Class::<T>::new(
-        "SessionEndpoint",
-        "core",
-        "An endpoint with a session that begins and ends.",
-    )
-    .extends(endpoint())
-    .event::<MediaSessionTerminated>()
-    .event::<MediaSessionStarted>()
 }
 
 fn sdp_endpoint<T: RtpSession>() -> Class<T> {

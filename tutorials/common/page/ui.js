@@ -29,6 +29,12 @@ export function showState(state) {
   }
 }
 
+/** Milliseconds as people read them: 1:05. */
+export function time(millis) {
+  const seconds = Math.round(millis / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
 /** Shows, once a second, what `peer()` receives. */
 export function showFacts(peer) {
   setInterval(async () => {
