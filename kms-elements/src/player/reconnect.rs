@@ -8,9 +8,9 @@ pub(super) const SILENCE: Duration = Duration::from_secs(4);
 pub(super) const CHECK: Duration = Duration::from_millis(500);
 
 const FIRST: Duration = Duration::from_millis(250);
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(500);
 
-/// Waits that double: a quarter of a second at first, for most losses are short, and a second at most, so that a camera that comes
+/// Waits that double: a quarter of a second at first, for most losses are short, and half a second at most, so that a camera that comes
 /// back after a day is seen at once. An attempt at a camera that is off costs a packet.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
@@ -39,7 +39,7 @@ mod tests {
     fn waits_double_up_to_the_longest_and_begin_anew() {
         let mut backoff = Backoff::default();
         let waits: Vec<u64> = (0..7).map(|_| backoff.next().as_millis() as u64).collect();
-        assert_eq!(waits, [250, 500, 1_000, 1_000, 1_000, 1_000, 1_000]);
+        assert_eq!(waits, [250, 500, 500, 500, 500, 500, 500]);
         for _ in 0..100 {
             assert_eq!(backoff.next(), LONGEST);
         }
