@@ -641,9 +641,9 @@ impl PlayerEndpoint {
         self.handle().invoke("setPosition").arg("position", position)
     }
 
-    /// Whether a source of live media that is lost is tried again, after 0.25 s at first and every second in
-    /// the end, until it is back or stop is called: whoever it is connected to stays connected. Default: true
-    /// for rtsp://, which alone it concerns. Not in Kurento.
+    /// Whether a source of live media that is lost is tried again, after 0.25 s at first and every half
+    /// second in the end, until it is back or stop is called: whoever it is connected to stays connected.
+    /// Default: true for rtsp://, which alone it concerns. Not in Kurento.
     pub fn reconnect(&self) -> Request<bool> {
         self.handle().invoke("getReconnect")
     }

@@ -89,7 +89,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<PlayerEndpoint> {
     })
     .settable(
         "reconnect",
-        "Whether a source of live media that is lost is tried again, after 0.25 s at first and every second in the end, until it is back \
+        "Whether a source of live media that is lost is tried again, after 0.25 s at first and every half second in the end, until it is back \
          or stop is called: whoever it is connected to stays connected. Default: true for rtsp://, which alone it concerns. Not in Kurento.",
         |this| this.reconnects(),
         |this, reconnect: bool| {
