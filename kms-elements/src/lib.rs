@@ -1,8 +1,11 @@
 //! Endpoints and hubs.
 
 mod endpoint;
+mod packets;
 pub mod player;
 pub mod recorder;
+mod rtp_session;
+mod sdp;
 pub mod webrtc;
 
 use kms_core::Registry;

@@ -11,7 +11,6 @@ use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::Defaults;
 use super::api::{DataChannelOptions, Kind, PeerEvent, TurnServer};
-use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
 use super::engine::{DataChannelError, Engine};
@@ -21,6 +20,7 @@ use super::types::{
     RTCDataChannelStats, RTCInboundRTPStreamStats, RTCOutboundRTPStreamStats, RTCPeerConnectionStats,
     RTCRTPStreamStats, RTCStats,
 };
+use crate::rtp_session::base_rtp_endpoint;
 
 params! {
     /// Parameters of the constructor.

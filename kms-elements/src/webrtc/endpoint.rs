@@ -21,19 +21,20 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::api::{
     self, DtlsState, GatherSettings, IceState, Kind, Limits, NegotiationError, PeerEvent, PeerEvents,
 };
-use super::bases::{Bandwidths, RtpSession};
 use super::certificate::Certificates;
-use super::depacketiser::{Depacketiser, Wishes};
 use super::engine::{Engine, Peer};
-use super::packetiser::Packetiser;
+use super::outlet::FeedOutlet;
 use super::sdp::{self, AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
 use super::statistics::stats_map;
+use super::tapped::{Tapped, Wishes};
 use super::types::{
     CertificateKeyType, DataChannelClosed, DataChannelOpened, DtlsConnection, DtlsConnectionState,
     DtlsConnectionStateChange, IceCandidate, IceCandidateFound, IceCandidatePair, IceComponentState,
     IceComponentStateChanged, IceConnection, IceGatheringDone, NewCandidatePairSelected, OfferOptions,
     RembParams,
 };
+use crate::packets::Packetiser;
+use crate::rtp_session::{Bandwidths, RtpSession};
 
 /// With rtcp-mux there is one component.
 const COMPONENT: i32 = 1;
@@ -163,7 +164,7 @@ pub struct WebRtcEndpoint {
     /// What makes packets of the media of sources that are no WebRTC endpoints, audio and video.
     packetisers: Mutex<[Option<Arc<Packetiser>>; 2]>,
     /// What makes media of received packets, audio and video: made when something other than a WebRTC endpoint wants it.
-    depacketisers: [OnceLock<Arc<Depacketiser>>; 2],
+    depacketisers: [OnceLock<Arc<Tapped>>; 2],
 }
 
 impl WebRtcEndpoint {
@@ -305,7 +306,7 @@ impl WebRtcEndpoint {
                     this.raise_error(&error.message, Code::UnsupportedMediaType);
                 }
             };
-            Packetiser::start(source, kind, &self.shared.timeline, Box::new(failed))
+            Packetiser::start(source, media_type(kind), &self.shared.timeline, Box::new(failed))
         });
         let before = std::mem::replace(&mut lock(&self.packetisers)[place(kind)], packetiser);
         if let Some(before) = before {
@@ -330,7 +331,12 @@ impl WebRtcEndpoint {
         let packetiser = lock(&self.packetisers)[place(kind)].clone();
         let codecs = lock(&self.state).codecs[place(kind)].clone();
         if let (Some(packetiser), Some(codecs), Some(peer)) = (packetiser, codecs, self.peer_of(kind)) {
-            packetiser.set_sink(peer, codecs, self.quality(kind));
+            let outlet = FeedOutlet {
+                peer: peer.clone(),
+                kind,
+                timeline: self.shared.timeline.clone(),
+            };
+            packetiser.set_sink(Arc::new(outlet), codecs, self.quality(kind));
         }
     }
 
@@ -866,7 +872,7 @@ impl Element for WebRtcEndpoint {
                 endpoint: self.this.clone(),
                 pump: self.shared.pump.clone(),
             });
-            Depacketiser::new(media, &self.shared.timeline, wishes)
+            Tapped::new(media, &self.shared.timeline, wishes)
         });
         self.set_tap(kind);
         Some(depacketiser.source().clone())

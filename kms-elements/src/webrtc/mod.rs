@@ -1,17 +1,16 @@
 //! WebRTC: the endpoint class and the transport engine beneath it.
 
 pub mod api;
-mod bases;
 mod certificate;
 mod class;
-mod depacketiser;
 mod endpoint;
 pub mod engine;
 pub mod ice;
-mod packetiser;
+mod outlet;
 mod reorder;
 pub mod sdp;
 mod statistics;
+mod tapped;
 pub mod types;
 
 use std::path::PathBuf;

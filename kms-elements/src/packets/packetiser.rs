@@ -1,7 +1,6 @@
 //! Media of a source in GStreamer for the remote of one endpoint: converted if need be, and made into RTP packets.
 
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
@@ -11,19 +10,26 @@ use kms_core::media::{
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
-use super::api::Kind;
-use super::engine::{FedPacket, Feed, Peer};
+use super::payloads::{depayloader, payloader};
 
 /// Media that may wait for the packetiser, which does next to nothing.
 const LONGEST_QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
 /// What is told about it.
-pub(super) type Failed = Box<dyn Fn(&MediaError) + Send + Sync>;
+pub(crate) type Failed = Box<dyn Fn(&MediaError) + Send + Sync>;
+
+/// Where packets go.
+pub(crate) trait Outlet: Send + Sync {
+    /// Most bytes of a packet, with its RTP header.
+    fn mtu(&self) -> u32;
+    /// Packets of this codec come from now on; what is answered is given each, on a thread of GStreamer.
+    fn open(&self, codec: Codec) -> Box<dyn FnMut(&gst::Sample) + Send>;
+}
 
 /// Makes packets of what a source gives.
-pub(super) struct Packetiser {
+pub(crate) struct Packetiser {
     source: Arc<Source>,
-    kind: Kind,
+    kind: MediaType,
     timeline: Timeline,
     failed: Failed,
     /// Changed when the remote has negotiated, by the source, and when it ends.
@@ -34,7 +40,7 @@ pub(super) struct Packetiser {
 #[derive(Default)]
 struct State {
     /// Where packets go, and the codecs that are taken there, preferred first; none before it was negotiated.
-    sink: Option<(Peer, Vec<String>)>,
+    sink: Option<(Arc<dyn Outlet>, Vec<String>)>,
     quality: Option<Quality>,
     running: Option<Running>,
     ended: bool,
@@ -50,9 +56,9 @@ struct Running {
 
 impl Packetiser {
     /// Waits for the source to give media, and for [`Packetiser::set_sink`].
-    pub(super) fn start(
+    pub(crate) fn start(
         source: &Arc<Source>,
-        kind: Kind,
+        kind: MediaType,
         timeline: &Timeline,
         failed: Failed,
     ) -> Arc<Packetiser> {
@@ -69,17 +75,17 @@ impl Packetiser {
     }
 
     /// The remote takes these codecs from now on, preferred first.
-    pub(super) fn set_sink(&self, peer: &Peer, codecs: Vec<String>, quality: Quality) {
+    pub(crate) fn set_sink(&self, outlet: Arc<dyn Outlet>, codecs: Vec<String>, quality: Quality) {
         {
             let mut state = lock(&self.state);
-            state.sink = Some((peer.clone(), codecs));
+            state.sink = Some((outlet, codecs));
             state.quality = Some(quality);
         }
         self.update();
     }
 
     /// The remote needs a keyframe.
-    pub(super) fn request_keyframe(&self) {
+    pub(crate) fn request_keyframe(&self) {
         let sink = lock(&self.state).running.as_ref().map(|r| r.sink.clone());
         if let Some(pad) = sink.and_then(|s| s.static_pad("sink")) {
             pad.push_event(
@@ -91,7 +97,7 @@ impl Packetiser {
     }
 
     /// Sends no more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.source.detach(&(self.this.clone() as Weak<dyn Consumer>));
         let running = {
             let mut state = lock(&self.state);
@@ -110,7 +116,7 @@ impl Packetiser {
 
     fn try_update(&self) -> Result<(), MediaError> {
         let mut state = lock(&self.state);
-        let (Some((peer, codecs)), Some(quality), false) = (state.sink.clone(), state.quality, state.ended)
+        let (Some((outlet, codecs)), Some(quality), false) = (state.sink.clone(), state.quality, state.ended)
         else {
             return Ok(());
         };
@@ -118,7 +124,7 @@ impl Packetiser {
             return Ok(()); // the remote wants nothing of this kind
         }
         let branch = self.source.obtain(|native| {
-            let format = choose(native, media_type(self.kind), &codecs)?;
+            let format = choose(native, self.kind, &codecs)?;
             Some(Wanted { format, quality })
         })?;
         let codec = match branch.as_ref().map(|b| b.format()) {
@@ -131,7 +137,7 @@ impl Packetiser {
                 return if self.source.native().is_some() {
                     Err(MediaError::new(format!(
                         "The connected source's {} can't be converted to what the remote takes: {}",
-                        media_type(self.kind).lower(),
+                        self.kind.lower(),
                         codecs.join(", ")
                     )))
                 } else {
@@ -140,7 +146,7 @@ impl Packetiser {
             }
         };
         if state.running.as_ref().is_none_or(|r| r.codec != codec) {
-            let running = self.build(codec, &peer)?;
+            let running = self.build(codec, &*outlet)?;
             state.running = Some(running);
         }
         if let Some(running) = &state.running {
@@ -149,7 +155,7 @@ impl Packetiser {
         Ok(())
     }
 
-    fn build(&self, codec: Codec, peer: &Peer) -> Result<Running, MediaError> {
+    fn build(&self, codec: Codec, outlet: &dyn Outlet) -> Result<Running, MediaError> {
         let this = self.this.clone();
         let segment = Segment::new(&self.timeline, &format!("packetiser-{codec}"), move |report| {
             if let (Report::Failed { error, detail, .. }, Some(this)) = (report, this.upgrade()) {
@@ -158,7 +164,9 @@ impl Packetiser {
             }
         });
         let input = Input::new(&segment, LONGEST_QUEUE)?;
-        let bin = segment.add(payloader(codec))?;
+        let payloader = payloader(codec, outlet.mtu())
+            .ok_or_else(|| MediaError::new(format!("{codec} can't be made into packets")))?;
+        let bin = segment.add(&payloader)?;
         let sink = AppSink::builder().sync(false).async_(false).build();
         let linked = segment.pipeline().add(&sink).is_ok()
             && gst::Element::link_many([
@@ -170,14 +178,9 @@ impl Packetiser {
         if !linked {
             return Err(MediaError::new("Media can't be set up"));
         }
-        let (feed, timeline, kind) = (Feed::start(peer, self.kind), self.timeline.clone(), self.kind);
-        let mut sequence = 0;
+        let mut packets = outlet.open(codec);
         let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            if let Some(packet) = packet(&sample, &timeline, kind, codec, sequence) {
-                sequence += 1;
-                feed.send(packet);
-            }
+            packets(&sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
             Ok(gst::FlowSuccess::Ok)
         });
         sink.set_callbacks(callbacks.build());
@@ -207,83 +210,22 @@ impl Drop for Packetiser {
     }
 }
 
-fn media_type(kind: Kind) -> MediaType {
-    match kind {
-        Kind::Audio => MediaType::Audio,
-        Kind::Video => MediaType::Video,
-        Kind::Data => MediaType::Data,
-    }
-}
-
 /// The format for a remote that takes these codecs: as it is, if it takes that, else the one it prefers.
 fn choose(native: Format, kind: MediaType, codecs: &[String]) -> Option<Format> {
     let takes = |codec: Codec| codecs.iter().any(|c| c == codec.name());
     if let Format::Encoded(codec) = native
         && takes(codec)
-        && payloaders().iter().any(|(c, _)| *c == codec)
+        && depayloader(codec).is_some()
     {
         return Some(native);
     }
-    let wanted = codecs.iter().find_map(|name| {
-        let mut known = payloaders().iter().map(|(codec, _)| *codec);
-        known.find(|codec| codec.kind() == kind && codec.name() == name && is_cheap(*codec))
-    });
+    let wanted = codecs
+        .iter()
+        .find_map(|name| Codec::all(kind).find(|codec| codec.name() == name && is_cheap(*codec)));
     wanted.map(Format::Encoded)
 }
 
 /// Whether a codec is encoded in real time by any machine; others are only passed on.
 fn is_cheap(codec: Codec) -> bool {
     !matches!(codec, Codec::Vp9 | Codec::Av1 | Codec::H265)
-}
-
-/// How each codec is made into packets: of 1200 bytes, which leave room for what is around them, as browsers do.
-fn payloaders() -> &'static [(Codec, &'static str)] {
-    &[
-        (Codec::Vp8, "rtpvp8pay mtu=1200 picture-id-mode=15-bit"),
-        (Codec::Vp9, "rtpvp9pay mtu=1200 picture-id-mode=15-bit"),
-        (
-            Codec::H264,
-            "rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency",
-        ),
-        (Codec::Opus, "rtpopuspay"),
-        (Codec::Pcmu, "rtppcmupay min-ptime=20000000 max-ptime=20000000"),
-        (Codec::Pcma, "rtppcmapay min-ptime=20000000 max-ptime=20000000"),
-    ]
-}
-
-fn payloader(codec: Codec) -> &'static str {
-    let found = payloaders().iter().find(|(c, _)| *c == codec);
-    found.map_or("fakesink", |(_, element)| element)
-}
-
-/// A packet of the payloader, without its header: the engine makes one of its own (RFC 3550, section 5.1).
-fn packet(
-    sample: &gst::Sample,
-    timeline: &Timeline,
-    kind: Kind,
-    codec: Codec,
-    sequence: u64,
-) -> Option<FedPacket> {
-    let buffer = sample.buffer()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let at = segment.to_running_time(buffer.pts()?)?;
-    let age = timeline.now().saturating_sub(at);
-    let captured = Instant::now().checked_sub(Duration::from_nanos(age.nseconds()))?;
-    let map = buffer.map_readable().ok()?;
-    let bytes = map.as_slice();
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    let mut header = 12 + 4 * usize::from(first & 0x0f);
-    if first & 0x10 != 0 {
-        let words = u16::from_be_bytes(bytes.get(header + 2..header + 4)?.try_into().ok()?);
-        header += 4 + 4 * usize::from(words);
-    }
-    Some(FedPacket {
-        kind,
-        codec: codec.name(),
-        sequence,
-        time: u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?),
-        marker: second & 0x80 != 0,
-        captured,
-        payload: Arc::from(bytes.get(header..)?),
-    })
 }

@@ -1,5 +1,5 @@
-//! The abstract classes above `WebRtcEndpoint`: `Endpoint`, `SessionEndpoint`, `SdpEndpoint`, `BaseRtpEndpoint`.
-//! They are generic over the endpoint that inherits them; an endpoint of another transport implements [`RtpSession`] too.
+//! The abstract classes above `WebRtcEndpoint` and `RtpEndpoint`: `SessionEndpoint`, `SdpEndpoint`, `BaseRtpEndpoint`.
+//! They are generic over the endpoint that inherits them, which implements [`RtpSession`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use kms_core::types::{ConnectionState, MediaState};
 use kms_core::{Class, Element};
 use protocol::{Error, NoParams, params};
 
-use super::types::{OfferOptions, RembParams};
 use crate::endpoint::endpoint;
+use crate::webrtc::types::{OfferOptions, RembParams};
 
 params! {
     /// Parameters of `generateOffer`.
@@ -36,7 +36,7 @@ params! {
 
 /// Bandwidths of a session, kbit/s; 0: no limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bandwidths {
+pub(crate) struct Bandwidths {
     /// Audio the remote may send.
     pub max_audio_recv: i32,
     /// Video the remote may send.
@@ -62,7 +62,7 @@ impl Default for Bandwidths {
 }
 
 /// An endpoint that negotiates RTP by SDP.
-pub(super) trait RtpSession: Element {
+pub(crate) trait RtpSession: Element {
     /// Makes an offer.
     fn generate_offer(
         self: Arc<Self>,
@@ -152,7 +152,7 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
 }
 
 /// `BaseRtpEndpoint`, for an endpoint of type `T`.
-pub(super) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
+pub(crate) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
     Class::<T>::new("BaseRtpEndpoint", "core", "An endpoint that sends and receives RTP (RFC 3550).")
         .extends(sdp_endpoint())
         .settable(

@@ -1,0 +1,9 @@
+//! Between media and RTP packets: what all endpoints of RTP share, whatever carries their packets.
+
+mod depacketiser;
+mod packetiser;
+mod payloads;
+
+pub(crate) use depacketiser::Depacketiser;
+pub(crate) use packetiser::{Failed, Outlet, Packetiser};
+pub(crate) use payloads::{clock_rate, depayloader, rtp_caps};
