@@ -4,6 +4,7 @@ mod endpoint;
 mod packets;
 pub mod player;
 pub mod recorder;
+pub mod rtp;
 mod rtp_session;
 mod sdp;
 pub mod webrtc;
@@ -27,8 +28,10 @@ pub fn register(
     registry: &mut Registry,
     engines: &Engines,
     defaults: webrtc::Defaults,
+    rtp: rtp::Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
+    registry.class(rtp::class(&engines.timeline, rtp));
     registry.class(webrtc::class(
         engines.webrtc.clone(),
         &engines.timeline,

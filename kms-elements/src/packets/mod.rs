@@ -5,5 +5,5 @@ mod packetiser;
 mod payloads;
 
 pub(crate) use depacketiser::Depacketiser;
-pub(crate) use packetiser::{Failed, Outlet, Packetiser};
+pub(crate) use packetiser::{Outlet, Packetiser};
 pub(crate) use payloads::{clock_rate, depayloader, rtp_caps};

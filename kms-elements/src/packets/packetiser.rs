@@ -16,7 +16,7 @@ use super::payloads::{depayloader, payloader};
 const LONGEST_QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
 /// What is told about it.
-pub(crate) type Failed = Box<dyn Fn(&MediaError) + Send + Sync>;
+type Failed = Box<dyn Fn(&MediaError) + Send + Sync>;
 
 /// Where packets go.
 pub(crate) trait Outlet: Send + Sync {

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use kms_core::element::{ElementSettings, StatsMap};
+use kms_core::element::StatsMap;
 use kms_core::events::{
-    ConnectionStateChanged, Error as ErrorEvent, MediaSessionStarted, MediaSessionTerminated,
-    MediaStateChanged,
+    ConnectionStateChanged, MediaSessionStarted, MediaSessionTerminated, MediaStateChanged,
 };
-use kms_core::media::{MediaError, Quality, Source, Timeline};
+use kms_core::media::{MediaError, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::objects::MediaPipeline;
 use kms_core::types::{ConnectionState, MediaState, MediaType};
@@ -24,7 +23,7 @@ use super::api::{
 use super::certificate::Certificates;
 use super::engine::{Engine, Peer};
 use super::outlet::FeedOutlet;
-use super::sdp::{self, AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
+use super::sdp::{self, AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer};
 use super::statistics::stats_map;
 use super::tapped::{Tapped, Wishes};
 use super::types::{
@@ -34,7 +33,9 @@ use super::types::{
     RembParams,
 };
 use crate::packets::Packetiser;
-use crate::rtp_session::{Bandwidths, RtpSession};
+use crate::rtp_session::{
+    Bandwidths, RtpSession, already_negotiated, check_mtu, described, no_offer, quality, sdp_error,
+};
 
 /// With rtcp-mux there is one component.
 const COMPONENT: i32 = 1;
@@ -43,8 +44,6 @@ const MOST_LEGS: usize = 3;
 const KINDS: [Kind; 3] = [Kind::Audio, Kind::Video, Kind::Data];
 /// Default port of STUN servers (RFC 8489, section 18.6).
 const STUN_PORT: u16 = 3478;
-/// Bitrate of video that has to be encoded for a remote, bits a second: Kurento's default of 300 kbit/s is for small pictures.
-const ENCODED_VIDEO: u32 = 1_500_000;
 /// Candidates of a remote that come before its description.
 const MOST_EARLY_CANDIDATES: usize = 64;
 
@@ -74,9 +73,6 @@ pub(super) struct Settings {
     pub(super) stun_port: u16,
     pub(super) mtu: i32,
     bandwidths: Bandwidths,
-    /// Kurento's default of 500 kbit/s is where its encoders end; here nothing is encoded, so only a value that was set
-    /// bounds what is forwarded.
-    max_video_send_set: bool,
     remb: Option<RembParams>,
 }
 
@@ -193,7 +189,6 @@ impl WebRtcEndpoint {
                 turn_url,
                 mtu: mtu as i32,
                 bandwidths: Bandwidths::default(),
-                max_video_send_set: false,
                 remb: None,
             }),
             descriptions: Mutex::new(Descriptions {
@@ -336,24 +331,12 @@ impl WebRtcEndpoint {
                 kind,
                 timeline: self.shared.timeline.clone(),
             };
-            packetiser.set_sink(Arc::new(outlet), codecs, self.quality(kind));
-        }
-    }
-
-    /// How good media that has to be encoded for the remote is to be: what `encoderBitrate` says once it was set, and no more
-    /// than `maxVideoSendBandwidth` once that was.
-    fn quality(&self, kind: Kind) -> Quality {
-        let target = self.element.settings().bitrates.target;
-        let default = ElementSettings::default().bitrates.target;
-        let wanted = if target == default {
-            ENCODED_VIDEO
-        } else {
-            target.max(1) as u32
-        };
-        let most = u32::try_from(self.limits().max_video_send).unwrap_or(u32::MAX);
-        let bounded = kind == Kind::Video && most > 0;
-        Quality {
-            bits_per_second: if bounded { wanted.min(most) } else { wanted },
+            let quality = quality(
+                &self.element.settings(),
+                media_type(kind),
+                self.limits().max_video_send,
+            );
+            packetiser.set_sink(Arc::new(outlet), codecs, quality);
         }
     }
 
@@ -367,11 +350,7 @@ impl WebRtcEndpoint {
             max_video_recv: bits(b.max_video_recv),
             max_audio_recv: bits(b.max_audio_recv),
             min_video_send: bits(b.min_video_send),
-            max_video_send: if settings.max_video_send_set {
-                bits(b.max_video_send)
-            } else {
-                0
-            },
+            max_video_send: b.video_send_limit(),
         }
     }
 
@@ -472,16 +451,7 @@ impl WebRtcEndpoint {
             let descriptions = lock(&self.descriptions);
             match &descriptions.phase {
                 Phase::Offered(made) => made.clone(),
-                _ if descriptions.answered => {
-                    return Err(Error::new(
-                        Code::SdpAnswerProcessed,
-                        "Sdp Answer already processed",
-                    ));
-                }
-                _ => {
-                    let message = "Offer not generated. It is not possible to process an answer.";
-                    return Err(Error::new(Code::SdpNoOffer, message));
-                }
+                _ => return Err(no_offer(descriptions.answered)),
             }
         };
         let answer =
@@ -563,14 +533,6 @@ impl WebRtcEndpoint {
         for (_, message) in problems {
             self.raise_error(&message, Code::UnsupportedMediaType);
         }
-    }
-
-    fn raise_error(&self, description: &str, code: Code) {
-        self.core().raise(&ErrorEvent {
-            description: description.to_owned(),
-            error_code: code.number(),
-            error_type: code.name().to_owned(),
-        });
     }
 
     /// Begins to gather candidates.
@@ -939,16 +901,10 @@ impl RtpSession for WebRtcEndpoint {
         self.accept_answer(answer).await
     }
     fn local_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions)
-            .local
-            .clone()
-            .ok_or_else(|| Error::new(Code::SdpNoLocal, "No local SDP"))
+        described(lock(&self.descriptions).local.clone(), true)
     }
     fn remote_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions)
-            .remote
-            .clone()
-            .ok_or_else(|| Error::new(Code::SdpNoRemote, "No remote SDP"))
+        described(lock(&self.descriptions).remote.clone(), false)
     }
     fn bandwidths(&self) -> Bandwidths {
         lock(&self.settings).bandwidths
@@ -956,24 +912,7 @@ impl RtpSession for WebRtcEndpoint {
     fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error> {
         {
             let mut settings = lock(&self.settings);
-            let before = settings.bandwidths;
-            let mut changed = before;
-            change(&mut changed);
-            let values = [
-                changed.max_audio_recv,
-                changed.max_video_recv,
-                changed.min_video_recv,
-                changed.min_video_send,
-                changed.max_video_send,
-            ];
-            if values.iter().any(|v| *v < 0) {
-                return Err(Error::new(
-                    Code::IllegalParam,
-                    "A bandwidth is 0 (no limit) or more, in kbit/s",
-                ));
-            }
-            settings.max_video_send_set |= changed.max_video_send != before.max_video_send;
-            settings.bandwidths = changed;
+            settings.bandwidths = settings.bandwidths.changed(change)?;
         }
         self.peers().for_each(|peer| peer.set_limits(self.limits()));
         Ok(())
@@ -996,26 +935,15 @@ impl RtpSession for WebRtcEndpoint {
         lock(&self.settings).mtu
     }
     fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
-        if !(576..=1500).contains(&mtu) {
-            return Err(Error::new(
-                Code::IllegalParam,
-                format!("mtu is {mtu}, but 576 to 1500 bytes are possible"),
-            ));
-        }
+        check_mtu(mtu)?;
         self.change_setting(|s| s.mtu = mtu);
         Ok(())
     }
     fn remb_params(&self) -> RembParams {
-        lock(&self.settings).remb.clone().unwrap_or(RembParams {
-            packets_recv_interval_top: None,
-            exponential_factor: None,
-            lineal_factor_min: None,
-            lineal_factor_grade: None,
-            decrement_factor: None,
-            threshold_factor: None,
-            up_losses: None,
-            remb_on_connect: None,
-        })
+        lock(&self.settings)
+            .remb
+            .clone()
+            .unwrap_or_else(RembParams::unset)
     }
     fn set_remb_params(&self, params: RembParams) {
         self.change_setting(|s| s.remb = Some(params));
@@ -1038,23 +966,12 @@ fn turn_url(server: &api::TurnServer) -> String {
     )
 }
 
-fn already_negotiated() -> Error {
-    Error::new(Code::SdpAlreadyNegotiated, "Endpoint already negotiated")
-}
-
 fn unexpected(error: &dyn std::fmt::Display) -> Error {
     tracing::error!(%error, "an endpoint's transport can't be made");
     Error::new(
         Code::Unexpected,
         "The transport can't be made; the server's log has more",
     )
-}
-
-fn sdp_error(error: &SdpError, code: Code) -> Error {
-    match error {
-        SdpError::Parse(_) => Error::new(Code::SdpParse, error.to_string()),
-        SdpError::Unacceptable(_) => Error::new(code, error.to_string()),
-    }
 }
 
 fn negotiation_error(error: NegotiationError, code: Code) -> Error {
