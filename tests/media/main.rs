@@ -7,3 +7,4 @@ mod daemon;
 mod files;
 mod player;
 mod recorder;
+mod rtp;

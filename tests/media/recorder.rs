@@ -14,7 +14,7 @@ use crate::files::{Folder, uri};
 use crate::player::{pipeline, within};
 
 /// What ffprobe says of a file that decodes without an error: names of the codecs, and seconds.
-fn judge(file: &Path) -> (Vec<String>, f64) {
+pub(crate) fn judge(file: &Path) -> (Vec<String>, f64) {
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(file)

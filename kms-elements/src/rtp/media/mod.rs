@@ -68,6 +68,8 @@ struct LineMedia {
     session: u32,
     receiving: Arc<Receiving>,
     sender: Arc<SendPad>,
+    /// To the sockets. Links hold no pad that is in no element.
+    _exits: [gst::Pad; 2],
 }
 
 impl Media {
@@ -164,6 +166,7 @@ impl Media {
             session,
             receiving: Receiving::new(timeline, &self.segment, setup.formats, setup.source),
             sender: Arc::new(sender),
+            _exits: [to_rtp, to_rtcp],
         });
         Ok(Box::new(inlet))
     }
