@@ -229,6 +229,14 @@ async fn what_ffmpeg_sends_is_received_recorded_and_counted() {
     );
 }
 
+/// Has ffmpeg write 4 s of what it receives, as it is.
+fn receive(description: &Path, out: &Path) -> Peer {
+    let mut arguments = vec!["-v", "error", "-protocol_whitelist", "file,udp,rtp,srtp", "-i"];
+    arguments.extend([description.to_str().unwrap(), "-t", "4", "-c", "copy"]);
+    arguments.push(out.to_str().unwrap());
+    Peer::start("ffmpeg", &arguments)
+}
+
 /// A file of VP8 and Opus, and a player of it.
 async fn player(client: &Client, pipeline: &MediaPipeline, folder: &Folder) -> PlayerEndpoint {
     let file = folder.path("in.webm");
@@ -251,39 +259,28 @@ async fn ffmpeg_receives_what_is_sent() {
     let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
     let (video, audio) = (free_ports(), free_ports());
     // Audio is wanted in another codec than it comes in.
-    let wanted = sdp(
-        "127.0.0.1",
-        &[
-            format!("m=video {video} RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=recvonly\r\n"),
-            format!("m=audio {audio} RTP/AVP 8\r\na=recvonly\r\n"),
-        ],
-    );
-    let answer = endpoint.process_offer(&wanted).await.unwrap();
+    let lines = [
+        format!("m=video {video} RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=recvonly\r\n"),
+        format!("m=audio {audio} RTP/AVP 8\r\na=recvonly\r\n"),
+    ];
+    let answer = endpoint.process_offer(&sdp("127.0.0.1", &lines)).await.unwrap();
     assert_eq!(answer.matches("a=sendonly").count(), 2, "{answer}");
-    std::fs::write(folder.path("in.sdp"), &wanted).unwrap();
-    let (sdp, out) = (folder.path("in.sdp"), folder.path("out.mkv"));
-    let mut ffmpeg = Peer::start(
-        "ffmpeg",
-        &[
-            "-v",
-            "error",
-            "-protocol_whitelist",
-            "file,udp,rtp",
-            "-i",
-            sdp.to_str().unwrap(),
-            "-t",
-            "4",
-            "-c",
-            "copy",
-            out.to_str().unwrap(),
-        ],
-    );
+    // One ffmpeg each: over two streams it jumps in time when the first sender report comes.
+    let mut files = Vec::new();
+    for (line, codec) in lines.iter().zip(["vp8", "pcm_alaw"]) {
+        let description = folder.path(&format!("{codec}.sdp"));
+        std::fs::write(&description, sdp("127.0.0.1", std::slice::from_ref(line))).unwrap();
+        let out = folder.path(&format!("{codec}.mkv"));
+        files.push((codec, receive(&description, &out), out));
+    }
     player.connect(&endpoint).await.unwrap();
     player.play().await.unwrap();
-    ffmpeg.ended().await;
-    let (codecs, seconds) = judge(&out);
-    assert_eq!(codecs, ["pcm_alaw", "vp8"]);
-    assert!((2.5..6.0).contains(&seconds), "{seconds} s");
+    for (codec, ffmpeg, out) in &mut files {
+        ffmpeg.ended().await;
+        let (codecs, seconds) = judge(out);
+        assert_eq!(codecs, [*codec]);
+        assert!((2.5..6.0).contains(&seconds), "{seconds} s");
+    }
     let stats = endpoint.get_stats().await.unwrap();
     let outbound: Vec<_> = stats
         .values()
@@ -357,4 +354,276 @@ async fn each_suite_encrypts_from_endpoint_to_endpoint() {
         a.release().await.unwrap();
         b.release().await.unwrap();
     }
+}
+
+/// The key that ffmpeg is given: 30 bytes, as Base64.
+const KEY: &str = "NDMyMVpZWFdWVVRTUlFQT05NTEtKSUhHRkVEQ0JB";
+
+#[tokio::test]
+async fn ffmpeg_sends_and_receives_srtp() {
+    let folder = Folder::new();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    // In: the endpoint was made without a suite, and takes the one that is offered.
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let offer = sdp(
+        "127.0.0.1",
+        &[format!(
+            "m=video 5004 RTP/SAVP 96\r\na=rtpmap:96 VP8/90000\r\na=sendonly\r\n\
+             a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^31\r\n"
+        )],
+    );
+    let answer = endpoint.process_offer(&offer).await.unwrap();
+    assert!(
+        answer.contains("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:"),
+        "{answer}"
+    );
+    assert!(!answer.contains(KEY), "each side has a key of its own");
+    let mut arguments = PICTURE[..7].to_vec();
+    let to = format!("srtp://127.0.0.1:{}", port(&answer, "video"));
+    arguments.extend(VP8);
+    arguments.extend([
+        "-srtp_out_suite",
+        "AES_CM_128_HMAC_SHA1_80",
+        "-srtp_out_params",
+        KEY,
+    ]);
+    arguments.extend(["-payload_type", "96", "-f", "rtp", to.as_str()]);
+    let sender = Peer::start("ffmpeg", &arguments);
+
+    // Out: a client's key, to which ffmpeg has the answer.
+    let crypto = SDES {
+        crypto: Some(CryptoSuite::Aes128CmHmacSha180),
+        key: None,
+        key_base64: Some(KEY.into()),
+    };
+    let out = RtpEndpoint::create(&client, &pipeline)
+        .crypto(&crypto)
+        .await
+        .unwrap();
+    let video = free_ports();
+    let line = format!("m=video {video} RTP/SAVP 96\r\na=rtpmap:96 VP8/90000\r\na=recvonly\r\n");
+    let refused = out
+        .process_offer(&sdp("127.0.0.1", &[line.replace("SAVP", "AVP")]))
+        .await
+        .unwrap();
+    assert!(
+        refused.contains("m=video 0 RTP/AVP 96"),
+        "not in clear: {refused}"
+    );
+    let out = RtpEndpoint::create(&client, &pipeline)
+        .crypto(&crypto)
+        .await
+        .unwrap();
+    let line = format!("{line}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n");
+    let answer = out
+        .process_offer(&sdp("127.0.0.1", std::slice::from_ref(&line)))
+        .await
+        .unwrap();
+    assert!(answer.contains(KEY), "{answer}");
+    let (description, file) = (folder.path("in.sdp"), folder.path("out.mkv"));
+    std::fs::write(&description, sdp("127.0.0.1", &[line])).unwrap();
+    let mut receiver = receive(&description, &file);
+    endpoint.connect(&out).await.unwrap();
+    receiver.ended().await;
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["vp8"]);
+    assert!((2.5..6.0).contains(&seconds), "{seconds} s");
+    drop(sender);
+    let log = daemon.log();
+    assert!(!log.contains(KEY), "{log}");
+}
+
+#[tokio::test]
+async fn over_one_port_and_ipv6_it_is_transcoded_to_what_the_other_side_takes() {
+    let folder = Folder::new();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = player(&client, &pipeline, &folder).await;
+    let there = MediaPipeline::create(&client).await.unwrap();
+    let a = RtpEndpoint::create(&client, &pipeline)
+        .use_ipv6(true)
+        .await
+        .unwrap();
+    let b = RtpEndpoint::create(&client, &there).await.unwrap();
+    b.set_max_video_recv_bandwidth(300).await.unwrap();
+    let offer = a.generate_offer().await.unwrap();
+    assert!(offer.contains("c=IN IP6 "), "{offer}");
+    // Only H.264 is left of the video that is offered, and all is to come over one port, from this machine.
+    let offer: String = offer
+        .lines()
+        .map(|line| match line {
+            line if line.starts_with("c=") => "c=IN IP6 ::1".to_owned(),
+            line if line.starts_with("m=video") => {
+                let words: Vec<&str> = line.split(' ').collect();
+                format!("{} {} {} 98", words[0], words[1], words[2])
+            }
+            line => line.to_owned(),
+        })
+        .map(|line| line + "\r\n")
+        .collect();
+    let offer = offer.replace("a=mid:", "a=rtcp-mux\r\na=mid:");
+    let answer = b.process_offer(&offer).await.unwrap();
+    assert!(answer.contains("c=IN IP6 ::1"), "{answer}");
+    assert_eq!(answer.matches("a=rtcp-mux").count(), 2, "{answer}");
+    assert!(
+        answer.contains("b=AS:300") && answer.contains("H264/90000"),
+        "{answer}"
+    );
+    assert!(!answer.contains("VP8"), "{answer}");
+    let rtcp = format!("a=rtcp:{}", port(&answer, "video"));
+    assert!(answer.contains(&rtcp), "{answer}");
+    a.process_answer(&answer).await.unwrap();
+    player.connect(&a).await.unwrap();
+    player.play().await.unwrap();
+    let file = folder.path("received.mp4");
+    record(&client, &there, &b, &file, 4).await;
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["h264", "opus"]);
+    assert!((2.5..7.0).contains(&seconds), "{seconds} s");
+    // The encoder keeps to the bandwidth.
+    let video = video_bits(&file) as f64 / seconds;
+    assert!(video < 300_000.0, "{video} bit/s");
+}
+
+/// Bits of a file's video.
+fn video_bits(file: &Path) -> u64 {
+    let probed = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "packet=size",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(file)
+        .output();
+    let sizes = String::from_utf8(probed.unwrap().stdout).unwrap();
+    sizes
+        .lines()
+        .filter_map(|l| l.trim_end_matches(',').parse::<u64>().ok())
+        .sum::<u64>()
+        * 8
+}
+
+#[tokio::test]
+async fn a_remote_that_asks_for_it_gets_media_where_its_own_comes_from() {
+    let folder = Folder::new();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    // Nobody is where this description says.
+    let line = "m=audio 9 RTP/AVP 0\r\na=sendrecv\r\na=direction:active\r\n".to_owned();
+    let answer = endpoint.process_offer(&sdp("127.0.0.1", &[line])).await.unwrap();
+    assert!(answer.contains("a=direction:passive"), "{answer}");
+    let player = player(&client, &pipeline, &folder).await;
+    player.connect(&endpoint).await.unwrap();
+    player.play().await.unwrap();
+
+    let to = ("127.0.0.1", port(&answer, "audio"));
+    let mut received = [0; 2048];
+    let [remote, stranger] = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    for socket in [&remote, &stranger] {
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    }
+    let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    packet.extend([0xff; 160]);
+    let mut answered = 0;
+    for sequence in 0..60_u8 {
+        packet[3] = sequence;
+        remote.send_to(&packet, to).unwrap();
+        // A stranger who would like to have it sends too: at once, and while the remote does.
+        if sequence > 0 {
+            stranger.send_to(&packet, to).unwrap();
+        }
+        if let Ok((length, from)) = remote.recv_from(&mut received) {
+            assert_eq!(from.port(), to.1);
+            assert_eq!((received[0], received[1] & 0x7f), (0x80, 0), "{length} bytes");
+            answered += 1;
+        }
+        if answered == 20 {
+            break;
+        }
+    }
+    assert_eq!(answered, 20, "media comes back");
+    stranger.set_nonblocking(true).unwrap();
+    assert!(
+        stranger.recv_from(&mut received).is_err(),
+        "the stranger gets nothing"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_description_is_refused_and_what_is_unknown_is_rejected() {
+    use protocol::Code;
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let refused = async |offer: &str| endpoint.process_offer(offer).await.unwrap_err().code().unwrap();
+    assert_eq!(refused("").await, Code::SdpParse);
+    assert_eq!(refused("hello").await, Code::SdpParse);
+    let line = || "m=audio 5004 RTP/AVP 0\r\n".to_owned();
+    assert_eq!(
+        refused(&sdp("example.com", &[line()])).await,
+        Code::SdpProcessOffer
+    );
+    assert_eq!(refused(&sdp("239.1.1.1", &[line()])).await, Code::SdpProcessOffer);
+    let early = endpoint.process_answer(&sdp("127.0.0.1", &[line()])).await;
+    assert_eq!(early.unwrap_err().code(), Some(Code::SdpNoOffer));
+    let missing = endpoint.get_local_session_descriptor().await;
+    assert_eq!(missing.unwrap_err().code(), Some(Code::SdpNoLocal));
+
+    let unknown = "m=video 5006 RTP/AVP 96\r\na=rtpmap:96 H261/90000\r\n".to_owned();
+    let data = "m=application 5008 UDP/BFCP *\r\n".to_owned();
+    let answer = endpoint
+        .process_offer(&sdp("127.0.0.1", &[unknown, line(), data]))
+        .await
+        .unwrap();
+    let lines: Vec<&str> = answer.lines().filter(|l| l.starts_with("m=")).collect();
+    assert_eq!(lines[0], "m=video 0 RTP/AVP 96");
+    assert!(
+        lines[1].starts_with("m=audio ") && lines[1].ends_with(" RTP/AVP 0"),
+        "{answer}"
+    );
+    assert_eq!(lines[2], "m=application 0 UDP/BFCP *");
+    let again = endpoint.process_offer(&sdp("127.0.0.1", &[line()])).await;
+    assert_eq!(again.unwrap_err().code(), Some(Code::SdpAlreadyNegotiated));
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_it_is_released() {
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let line = "m=audio 5004 RTP/AVP 0\r\na=sendonly\r\n".to_owned();
+    let answer = endpoint.process_offer(&sdp("127.0.0.1", &[line])).await.unwrap();
+    let port = port(&answer, "audio");
+    let mut states = endpoint.on_media_state_changed().await.unwrap();
+    let mut arguments = vec!["-v", "quiet", "-re", "-f", "lavfi"];
+    let to = format!("rtp://127.0.0.1:{port}");
+    arguments.extend(TONE);
+    arguments.extend(["-c:a", "pcm_mulaw", "-ar", "8000", "-f", "rtp", &to]);
+    let _sender = Peer::start("ffmpeg", &arguments);
+    within("media", states.next()).await;
+    assert!(
+        daemon.thread_names().iter().any(|t| t == "rtp"),
+        "{:?}",
+        daemon.thread_names()
+    );
+    endpoint.release().await.unwrap();
+    for _ in 0..100 {
+        let threads = daemon.thread_names();
+        let gone = |name: &str| threads.iter().all(|t| !t.starts_with(name));
+        let closed = [port, port + 1]
+            .iter()
+            .all(|p| std::net::UdpSocket::bind(("0.0.0.0", *p)).is_ok());
+        if closed && gone("rtp") && gone("rtpsession") && gone("rtpjitter") && gone("appsrc") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("left: {:?}", daemon.thread_names());
 }
