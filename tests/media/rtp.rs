@@ -10,10 +10,11 @@ use kms_client::api::types::{
 };
 use kms_client::api::*;
 
+use crate::camera::Camera;
 use crate::daemon::Daemon;
 use crate::files::{Folder, make, uri};
 use crate::player::{pipeline, within};
-use crate::recorder::judge;
+use crate::recorder::{judge, out_of_sync};
 
 /// A process that is ended with this value.
 struct Peer(Child);
@@ -627,4 +628,67 @@ async fn nothing_is_left_when_it_is_released() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("left: {:?}", daemon.thread_names());
+}
+
+#[tokio::test]
+async fn keyframes_can_be_asked_for_over_rtcp() {
+    let folder = Folder::new();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = player(&client, &pipeline, &folder).await;
+    let a = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let b = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let mut flows = b.on_media_flow_out_state_changed().await.unwrap();
+    pair(&a, &b).await;
+    player.connect(&a).await.unwrap();
+    player.play().await.unwrap();
+    within("media", flows.next()).await;
+    within("media of the other kind", flows.next()).await;
+    let requests = async |endpoint: &RtpEndpoint, kind| {
+        let stats = endpoint.get_stats().await.unwrap();
+        let of_kind = stats
+            .values()
+            .filter(|s| s.r#type == kind && s.extra["codecId"] == "VP8");
+        let counts =
+            of_kind.map(|s| s.extra["pliCount"].as_i64().unwrap() + s.extra["firCount"].as_i64().unwrap());
+        counts.sum::<i64>()
+    };
+    let before = requests(&a, StatsType::Outboundrtp).await;
+    for _ in 0..100 {
+        b.request_keyframe().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if requests(&a, StatsType::Outboundrtp).await > before {
+            assert!(requests(&b, StatsType::Inboundrtp).await > 0);
+            return;
+        }
+    }
+    panic!("no request came");
+}
+
+#[tokio::test]
+async fn picture_and_sound_stay_together_over_rtp() {
+    let folder = Folder::new();
+    let file = folder.path("camera.mp4");
+    let camera = Camera::start(&["--port", "0"]);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(200)
+        .await
+        .unwrap();
+    let a = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let b = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let mut flows = b.on_media_flow_out_state_changed().await.unwrap();
+    pair(&a, &b).await;
+    player.connect(&a).await.unwrap();
+    player.play().await.unwrap();
+    within("media", flows.next()).await;
+    within("media of the other kind", flows.next()).await;
+    // Sender reports have come by then, by which the streams find together.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    record(&client, &pipeline, &b, &file, 8).await;
+    let (codecs, _) = judge(&file);
+    assert_eq!(codecs, ["h264", "opus"]);
+    let worst = out_of_sync(&file);
+    assert!(worst.abs() < 60.0, "{worst} ms between flash and beep");
 }

@@ -74,9 +74,11 @@ impl Receiving {
             {
                 structure.set(name.as_str(), value.as_str());
             }
-            // By these fields rtpbin knows how to ask for keyframes.
-            structure.set("rtcp-fb-nack-pli", format.pli);
-            structure.set("rtcp-fb-ccm-fir", format.fir);
+            // By these fields, whatever their values, rtpbin knows how it may ask for keyframes.
+            let ways = [("rtcp-fb-nack-pli", format.pli), ("rtcp-fb-ccm-fir", format.fir)];
+            for (name, _) in ways.iter().filter(|(_, given)| *given) {
+                structure.set(*name, true);
+            }
         }
         Some(caps)
     }
@@ -201,7 +203,9 @@ impl Receiving {
         }
         let pad = lock(&self.current).as_ref().map(|c| c.pad.clone());
         if let Some(pad) = pad {
-            let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true);
+            // Asked for with all headers, rtpbin sends FIR, without them PLI: what senders know best, if they know it.
+            let pli = self.formats.iter().any(|f| f.pli);
+            let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!pli);
             pad.push_event(request.build());
         }
     }
