@@ -692,3 +692,141 @@ async fn picture_and_sound_stay_together_over_rtp() {
     let worst = out_of_sync(&file);
     assert!(worst.abs() < 60.0, "{worst} ms between flash and beep");
 }
+
+/// Bytes that look like chance, and are the same every time.
+fn noise(seed: &mut u64, length: usize) -> Vec<u8> {
+    let mut next = || {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn hostile_packets_harm_neither_the_server_nor_who_comes_after() {
+    let folder = Folder::new();
+    let file = folder.path("received.mp4");
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let line =
+        "m=video 5004 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack pli\r\na=sendonly\r\n";
+    let audio = "m=audio 5006 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=sendonly\r\n";
+    let offer = sdp("127.0.0.1", &[line.to_owned(), audio.to_owned()]);
+    let answer = endpoint.process_offer(&offer).await.unwrap();
+    let mut states = endpoint.on_media_state_changed().await.unwrap();
+    let recorder = recorder(&client, &pipeline, &file).await;
+    let mut recording = recorder.on_recording().await.unwrap();
+    endpoint.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (rtp, rtcp) = (port(&answer, "video"), port(&answer, "video") + 1);
+    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    for round in 0..3_000_u32 {
+        let mut packet = vec![0x80, 96];
+        packet.extend((round as u16).to_be_bytes());
+        packet.extend((round * 3_000).to_be_bytes());
+        // Mostly one stream; some of many others.
+        packet.extend(if round % 10 == 0 { round } else { 7 }.to_be_bytes());
+        packet.extend(noise(&mut seed, 1 + round as usize % 1_400));
+        socket.send_to(&packet, ("127.0.0.1", rtp)).unwrap();
+        let length = round as usize % 200;
+        socket
+            .send_to(&noise(&mut seed, length), ("127.0.0.1", rtp))
+            .unwrap();
+        let mut report = vec![0x81, 200 + (round % 8) as u8, 0, (length / 4) as u8];
+        report.extend(noise(&mut seed, length));
+        socket.send_to(&report, ("127.0.0.1", rtcp)).unwrap();
+        if round % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(
+        within("media", states.next()).await.new_state,
+        MediaState::Connected
+    );
+    assert_eq!(
+        within("silence", states.next()).await.new_state,
+        MediaState::Disconnected
+    );
+
+    let to = |kind| format!("rtp://127.0.0.1:{}", port(&answer, kind));
+    let _ffmpeg = send(
+        &H264,
+        &to("video"),
+        &["-c:a", "libopus", "-payload_type", "97"],
+        &to("audio"),
+    );
+    assert_eq!(
+        within("media", states.next()).await.new_state,
+        MediaState::Connected
+    );
+    within("Recording", recording.next()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    recorder.stop_and_wait().await.unwrap();
+    let size = std::fs::metadata(&file).unwrap().len();
+    assert!(size > 50_000, "{size} bytes");
+}
+
+#[tokio::test]
+async fn strangers_do_not_disturb_what_is_encrypted() {
+    let folder = Folder::new();
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = player(&client, &pipeline, &folder).await;
+    let crypto = SDES {
+        crypto: Some(CryptoSuite::Aes256CmHmacSha180),
+        key: None,
+        key_base64: None,
+    };
+    let a = RtpEndpoint::create(&client, &pipeline)
+        .crypto(&crypto)
+        .await
+        .unwrap();
+    let b = RtpEndpoint::create(&client, &pipeline)
+        .crypto(&crypto)
+        .await
+        .unwrap();
+    let mut flows = b.on_media_flow_out_state_changed().await.unwrap();
+    let mut states = b.on_media_state_changed().await.unwrap();
+    let (_, answer) = pair(&a, &b).await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (video, mut seed) = (port(&answer, "video"), 1);
+    let mut disturb = || {
+        for round in 0..300_u32 {
+            let mut packet = vec![0x80, if round % 3 == 0 { 200 } else { 97 }];
+            packet.extend(noise(&mut seed, 100));
+            socket.send_to(&packet, ("127.0.0.1", video)).unwrap();
+        }
+    };
+    disturb();
+    assert_eq!(b.media_state().await.unwrap(), MediaState::Disconnected);
+    player.connect(&a).await.unwrap();
+    player.play().await.unwrap();
+    within("media", flows.next()).await;
+    within("media of the other kind", flows.next()).await;
+    assert_eq!(
+        within("media", states.next()).await.new_state,
+        MediaState::Connected
+    );
+    let file = folder.path("received.webm");
+    let recorder = recorder(&client, &pipeline, &file).await;
+    let mut recording = recorder.on_recording().await.unwrap();
+    b.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    within("Recording", recording.next()).await;
+    for _ in 0..10 {
+        disturb();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    recorder.stop_and_wait().await.unwrap();
+    let (codecs, seconds) = judge(&file);
+    assert_eq!(codecs, ["opus", "vp8"]);
+    assert!(seconds > 1.5, "{seconds} s");
+    let stats = b.get_stats().await.unwrap();
+    let inbound = stats.values().filter(|s| s.r#type == StatsType::Inboundrtp);
+    assert_eq!(inbound.count(), 2, "{stats:?}");
+}

@@ -54,6 +54,11 @@ impl Gate {
             || described.is_some_and(same)
     }
 
+    /// The SSRC that is listened to.
+    pub(super) fn current(&self) -> Option<u32> {
+        self.current.map(|(sender, _)| sender.ssrc)
+    }
+
     /// Whether media comes: there was some less than 2 s ago.
     pub(super) fn is_receiving(&self, now: Instant) -> bool {
         self.current.is_some_and(|(_, last)| now < last + SILENCE)

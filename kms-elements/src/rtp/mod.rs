@@ -33,3 +33,6 @@ pub struct Defaults {
     /// Largest UDP payload, bytes.
     pub mtu: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,11 @@ impl Line {
         admitted
     }
 
+    /// The stream that is listened to.
+    pub(super) fn current(&self) -> Option<u32> {
+        lock(&self.state).gate.current()
+    }
+
     /// Notes that RTCP which is on its way is authentic, or from the host that it should be from.
     pub(super) fn admit_rtcp(&self) {
         let mut state = lock(&self.state);

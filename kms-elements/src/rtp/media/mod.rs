@@ -25,6 +25,7 @@ use pads::{Inlet, sink_pad};
 use receiving::Receiving;
 pub(super) use sending::RtpOutlet;
 use sending::SendPad;
+use srtp::Decrypter;
 
 /// Packets that come out of order are waited for so long, milliseconds: rtpbin's default, and enough for the internet.
 const LATENCY: u32 = 200;
@@ -130,14 +131,14 @@ impl Media {
         let kind = setup.line.kind;
         let request = |name: &str| {
             let pad = self.rtpbin.request_pad_simple(&format!("{name}_{session}"));
-            pad.ok_or_else(|| missing(&format!("rtpbin has no {name}")))
+            pad.ok_or_else(|| missing(format!("rtpbin has no {name}")))
         };
         let (rtp_in, rtcp_in) = (request("recv_rtp_sink")?, request("recv_rtcp_sink")?);
         let (rtp_out, rtcp_out) = (request("send_rtp_sink")?, request("send_rtcp_src")?);
         let packets = self
             .rtpbin
             .static_pad(&format!("send_rtp_src_{session}"))
-            .ok_or_else(|| missing(&"rtpbin sends nothing"))?;
+            .ok_or_else(|| missing("rtpbin sends nothing"))?;
         self.set_up_session(session, &setup);
         pads::guard(&rtp_in, &rtcp_in, &setup);
 
@@ -154,11 +155,11 @@ impl Media {
         pads::link(&reports, &to_rtcp)?;
 
         // In: from the sockets, through the decrypter.
-        let (rtp_in, rtcp_in) = match &setup.keys {
-            Some((_, remote)) => srtp::decrypter(pipeline, remote, kind, told, &rtp_in, &rtcp_in)?,
-            None => (rtp_in, rtcp_in),
-        };
-        let inlet = Inlet::new(timeline, &rtp_in, &rtcp_in, setup.keys.is_some())?;
+        let decrypter = setup
+            .keys
+            .as_ref()
+            .map(|(_, remote)| Decrypter::new(pipeline, remote, &setup.line, told, &rtp_in, &rtcp_in));
+        let inlet = Inlet::new(timeline, &rtp_in, &rtcp_in, decrypter.transpose()?)?;
         let wanted = told.clone();
         let sender = SendPad::new(&rtp_out, setup.ssrc, move || wanted.keyframe_wanted())?;
         self.lines.push(LineMedia {

@@ -3,6 +3,7 @@
 use gst::prelude::*;
 use kms_core::media::{MediaError, Timeline};
 
+use super::srtp::Decrypter;
 use super::{Setup, missing};
 use crate::rtp::transport::Receiver;
 
@@ -47,6 +48,7 @@ pub(super) struct Inlet {
     timeline: Timeline,
     rtp: gst::Pad,
     rtcp: gst::Pad,
+    decrypter: Option<Decrypter>,
 }
 
 impl Inlet {
@@ -54,7 +56,7 @@ impl Inlet {
         timeline: &Timeline,
         rtp_to: &gst::Pad,
         rtcp_to: &gst::Pad,
-        secure: bool,
+        decrypter: Option<Decrypter>,
     ) -> Result<Inlet, MediaError> {
         let source = |name: &str, to: &gst::Pad, caps: &str| {
             let pad = gst::Pad::builder(gst::PadDirection::Src).name(name).build();
@@ -62,14 +64,21 @@ impl Inlet {
             begin(&pad, name, &gst::Caps::new_empty_simple(caps))?;
             Ok(pad)
         };
-        let (rtp, rtcp) = match secure {
-            true => ("application/x-srtp", "application/x-srtcp"),
-            false => ("application/x-rtp", "application/x-rtcp"),
+        let (rtp, rtcp) = match &decrypter {
+            Some(d) => (
+                source("rtp-in", &d.rtp, "application/x-srtp")?,
+                source("rtcp-in", &d.rtcp, "application/x-srtcp")?,
+            ),
+            None => (
+                source("rtp-in", rtp_to, "application/x-rtp")?,
+                source("rtcp-in", rtcp_to, "application/x-rtcp")?,
+            ),
         };
         Ok(Inlet {
             timeline: timeline.clone(),
-            rtp: source("rtp-in", rtp_to, rtp)?,
-            rtcp: source("rtcp-in", rtcp_to, rtcp)?,
+            rtp,
+            rtcp,
+            decrypter,
         })
     }
 
@@ -82,6 +91,9 @@ impl Inlet {
         }
         // Refused when it stops, and what is no valid packet.
         let _ = pad.push(buffer);
+        if let Some(decrypter) = &self.decrypter {
+            decrypter.tidy();
+        }
     }
 }
 
