@@ -32,8 +32,9 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("minVideoSendBandwidth", min_video_send_bandwidth)
     }
 
-    /// Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent; media that
-    /// is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.
+    /// Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent, and
+    /// encoders; media that is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing
+    /// until it is set.
     fn max_video_send_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoSendBandwidth")
     }
@@ -783,7 +784,8 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxAudioRecvBandwidth", max_audio_recv_bandwidth)
     }
 
-    /// Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS) and by REMB. Default: 0.
+    /// Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS), by WebRTC also in REMB.
+    /// Default: 0.
     fn max_video_recv_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoRecvBandwidth")
     }
@@ -795,14 +797,16 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxVideoRecvBandwidth", max_video_recv_bandwidth)
     }
 
-    /// Makes an offer. On an endpoint whose transport is up, an offer that renegotiates with new ICE
-    /// credentials. Error 40208 while an earlier offer is unanswered or the transport is not up yet.
+    /// Makes an offer. On a WebRtcEndpoint whose transport is up, an offer that renegotiates with new ICE
+    /// credentials. Error 40208 while an earlier offer is unanswered or the transport is not up yet, and from
+    /// an RtpEndpoint that has negotiated.
     fn generate_offer(&self) -> SdpEndpointGenerateOffer {
         SdpEndpointGenerateOffer(self.handle().invoke("generateOffer"))
     }
 
-    /// Takes an offer and answers it. A second, different offer renegotiates. Error 40201: no SDP; 40205: not
-    /// acceptable; 40208: an offer of this endpoint is unanswered, or it is the offer in force.
+    /// Takes an offer and answers it. On a WebRtcEndpoint a second, different offer renegotiates. Error
+    /// 40201: no SDP; 40205: not acceptable; 40208: an offer of this endpoint is unanswered, it is the offer
+    /// in force, or an RtpEndpoint has negotiated already.
     fn process_offer(&self, offer: &str) -> Request<String> {
         self.handle().invoke("processOffer").arg("offer", offer)
     }

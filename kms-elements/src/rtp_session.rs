@@ -226,14 +226,15 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .settable(
             "maxVideoRecvBandwidth",
-            "Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS) and by REMB. Default: 0.",
+            "Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS), by WebRTC also in REMB. Default: 0.",
             |this| this.bandwidths().max_video_recv,
             |this, value: i32| this.change_bandwidths(&|b| b.max_video_recv = value),
         )
         .async_method(
             "generateOffer",
-            "Makes an offer. On an endpoint whose transport is up, an offer that renegotiates with new ICE credentials. \
-             Error 40208 while an earlier offer is unanswered or the transport is not up yet.",
+            "Makes an offer. On a WebRtcEndpoint whose transport is up, an offer that renegotiates with new ICE credentials. \
+             Error 40208 while an earlier offer is unanswered or the transport is not up yet, and from an RtpEndpoint that has \
+             negotiated.",
             |this: Arc<T>, _, p: GenerateOffer| async move {
                 let default = OfferOptions { offer_to_receive_audio: true, offer_to_receive_video: true };
                 this.generate_offer(p.options.unwrap_or(default)).await
@@ -241,8 +242,9 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .async_method(
             "processOffer",
-            "Takes an offer and answers it. A second, different offer renegotiates. Error 40201: no SDP; 40205: not \
-             acceptable; 40208: an offer of this endpoint is unanswered, or it is the offer in force.",
+            "Takes an offer and answers it. On a WebRtcEndpoint a second, different offer renegotiates. Error 40201: no SDP; \
+             40205: not acceptable; 40208: an offer of this endpoint is unanswered, it is the offer in force, or an \
+             RtpEndpoint has negotiated already.",
             |this: Arc<T>, _, p: ProcessOffer| async move { this.process_offer(p.offer).await },
         )
         .async_method(
@@ -277,8 +279,8 @@ pub(crate) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .settable(
             "maxVideoSendBandwidth",
-            "Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent; media that is \
-             forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.",
+            "Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent, and encoders; \
+             media that is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.",
             |this| this.bandwidths().max_video_send,
             |this, value: i32| this.change_bandwidths(&|b| b.max_video_send = value),
         )

@@ -53,9 +53,10 @@ fn payload(codec: Codec) -> Option<&'static Payload> {
     PAYLOADS.iter().find(|p| p.codec == codec)
 }
 
-/// What makes packets of it, of at most so many bytes with their header; as for `gst-launch`.
+/// What makes packets of it, of at most so many bytes with their header; as for `gst-launch`. Their times are running time, so that
+/// those of one payloader go on where those of another ended: who sends them adds an offset of its own.
 pub(super) fn payloader(codec: Codec, mtu: u32) -> Option<String> {
-    payload(codec).map(|p| format!("{} mtu={mtu}", p.pay))
+    payload(codec).map(|p| format!("{} mtu={mtu} timestamp-offset=0", p.pay))
 }
 
 /// What takes its packets apart.

@@ -20,6 +20,8 @@ pub(super) struct Sender {
 pub(super) struct Gate {
     authenticated: bool,
     current: Option<(Sender, Instant)>,
+    /// When it sent media last, and not only what keeps a NAT open.
+    media: Option<Instant>,
 }
 
 impl Gate {
@@ -28,11 +30,12 @@ impl Gate {
         Gate {
             authenticated,
             current: None,
+            media: None,
         }
     }
 
-    /// Whether a packet of this sender is taken.
-    pub(super) fn admit(&mut self, sender: Sender, now: Instant) -> bool {
+    /// Whether a packet of this sender is taken. `media`: whether it has media that is wanted.
+    pub(super) fn admit(&mut self, sender: Sender, media: bool, now: Instant) -> bool {
         let is_other = |current: Sender| {
             current.ssrc != sender.ssrc || (!self.authenticated && current.address != sender.address)
         };
@@ -43,6 +46,9 @@ impl Gate {
             return false;
         }
         self.current = Some((sender, now));
+        if media {
+            self.media = Some(now);
+        }
         true
     }
 
@@ -61,7 +67,7 @@ impl Gate {
 
     /// Whether media comes: there was some less than 2 s ago.
     pub(super) fn is_receiving(&self, now: Instant) -> bool {
-        self.current.is_some_and(|(_, last)| now < last + SILENCE)
+        self.media.is_some_and(|last| now < last + SILENCE)
     }
 }
 
@@ -81,9 +87,9 @@ mod tests {
         let (mut gate, mut now) = (Gate::new(false), Instant::now());
         assert!(!gate.is_receiving(now));
         for _ in 0..10 {
-            assert!(gate.admit(sender(1000, 1), now));
-            assert!(!gate.admit(sender(1001, 1), now), "another address");
-            assert!(!gate.admit(sender(1000, 2), now), "another stream");
+            assert!(gate.admit(sender(1000, 1), true, now));
+            assert!(!gate.admit(sender(1001, 1), true, now), "another address");
+            assert!(!gate.admit(sender(1000, 2), true, now), "another stream");
             now += SILENCE - Duration::from_millis(1);
         }
         assert!(gate.admits_rtcp(sender(1000, 1).address, None));
@@ -92,21 +98,21 @@ mod tests {
     #[test]
     fn another_follows_one_that_is_silent() {
         let (mut gate, now) = (Gate::new(false), Instant::now());
-        assert!(gate.admit(sender(1000, 1), now));
+        assert!(gate.admit(sender(1000, 1), true, now));
         assert!(gate.is_receiving(now + SILENCE / 2));
         assert!(!gate.is_receiving(now + SILENCE));
-        assert!(gate.admit(sender(1001, 2), now + SILENCE));
-        assert!(!gate.admit(sender(1000, 1), now + SILENCE));
+        assert!(gate.admit(sender(1001, 2), true, now + SILENCE));
+        assert!(!gate.admit(sender(1000, 1), true, now + SILENCE));
     }
 
     #[test]
     fn whoever_has_the_key_may_move() {
         let (mut gate, now) = (Gate::new(true), Instant::now());
-        assert!(gate.admit(sender(1000, 1), now));
-        assert!(gate.admit(sender(1001, 1), now));
+        assert!(gate.admit(sender(1000, 1), true, now));
+        assert!(gate.admit(sender(1001, 1), true, now));
         assert!(gate.is_receiving(now));
         assert!(
-            !gate.admit(sender(1001, 2), now),
+            !gate.admit(sender(1001, 2), true, now),
             "but streams are taken one at a time"
         );
     }
@@ -117,8 +123,16 @@ mod tests {
         let described = SocketAddr::from(([198, 51, 100, 7], 5001));
         assert!(!gate.admits_rtcp(sender(1001, 1).address, Some(described)));
         assert!(gate.admits_rtcp(described, Some(described)));
-        assert!(gate.admit(sender(1000, 1), now));
+        assert!(gate.admit(sender(1000, 1), true, now));
         assert!(gate.admits_rtcp(sender(1001, 1).address, Some(described)));
         assert!(!gate.admits_rtcp(SocketAddr::from(([203, 0, 113, 1], 1000)), Some(described)));
+    }
+
+    #[test]
+    fn what_keeps_a_nat_open_is_no_media() {
+        let (mut gate, now) = (Gate::new(false), Instant::now());
+        assert!(gate.admit(sender(1000, 1), false, now));
+        assert!(!gate.is_receiving(now));
+        assert!(gate.admits_rtcp(sender(1001, 1).address, None));
     }
 }

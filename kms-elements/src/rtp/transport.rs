@@ -73,12 +73,13 @@ impl Line {
     }
 
     /// Whether the RTP packet that is on its way, and authentic if that can be known, is one of the sender that is listened to.
-    pub(super) fn admit(&self, ssrc: u32) -> bool {
+    /// `media`: whether it has media that is wanted.
+    pub(super) fn admit(&self, ssrc: u32, media: bool) -> bool {
         let mut state = lock(&self.state);
         let Some(address) = state.arriving else {
             return false;
         };
-        let admitted = state.gate.admit(Sender { address, ssrc }, Instant::now());
+        let admitted = state.gate.admit(Sender { address, ssrc }, media, Instant::now());
         if admitted && state.destination.follows {
             state.destination.rtp = Some(address);
             if self.ports.rtcp.is_none() {

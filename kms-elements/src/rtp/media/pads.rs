@@ -119,7 +119,8 @@ pub(super) fn guard(rtp: &gst::Pad, rtcp: &gst::Pad, setup: &Setup) {
         });
         // One of an unknown type tells where the sender is all the same (RFC 6263, section 4.6).
         let admitted = header.is_some_and(|(ssrc, payload_type)| {
-            line.admit(ssrc) && receives && known.contains(&payload_type)
+            let media = receives && known.contains(&payload_type);
+            line.admit(ssrc, media) && media
         });
         match admitted {
             true => gst::PadProbeReturn::Ok,
