@@ -187,7 +187,8 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
         pem_ecdsa: config.webrtc.pem_certificate_ecdsa.clone(),
     };
     let mut registry = Registry::new();
-    kms_elements::register(&mut registry, &engines, webrtc).map_err(|e| e.to_string())?;
+    let rtp = config.webrtc.rtp_settings();
+    kms_elements::register(&mut registry, &engines, webrtc, rtp).map_err(|e| e.to_string())?;
     kms_filters::register(&mut registry);
     Ok((registry, engines))
 }

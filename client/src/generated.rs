@@ -32,8 +32,9 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
             .arg("minVideoSendBandwidth", min_video_send_bandwidth)
     }
 
-    /// Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent; media that
-    /// is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.
+    /// Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent, and
+    /// encoders; media that is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing
+    /// until it is set.
     fn max_video_send_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoSendBandwidth")
     }
@@ -771,6 +772,57 @@ impl RecorderEndpointCreate {
 
 awaitable!(RecorderEndpointCreate => RecorderEndpoint);
 
+/// Sends and receives RTP by itself (RFC 3550), plain or encrypted (SRTP with keys in the description): for
+/// telephony, for ffmpeg and GStreamer, and for other media servers. Negotiate with processOffer, or with
+/// generateOffer and processAnswer. What is connected to it is transcoded where the remote can't take it as
+/// it is.
+#[derive(Debug, Clone)]
+pub struct RtpEndpoint(Handle);
+
+impl RtpEndpoint {
+    /// Creates a `RtpEndpoint` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> RtpEndpointCreate {
+        RtpEndpointCreate(Request::create(client).arg("mediaPipeline", media_pipeline.id()))
+    }
+
+    /// What GStreamer does, as a drawing (DOT).
+    pub fn element_gstreamer_dot(&self) -> Request<String> {
+        self.handle().invoke("getElementGstreamerDot")
+    }
+
+    /// Subscribes to [`OnKeySoftLimit`](events::OnKeySoftLimit).
+    pub fn on_key_soft_limit(&self) -> Subscribe<events::OnKeySoftLimit> {
+        self.handle().on()
+    }
+}
+
+object!(RtpEndpoint);
+impl BaseRtpEndpoint for RtpEndpoint {}
+impl SdpEndpoint for RtpEndpoint {}
+impl SessionEndpoint for RtpEndpoint {}
+impl Endpoint for RtpEndpoint {}
+impl MediaElement for RtpEndpoint {}
+impl MediaObject for RtpEndpoint {}
+
+/// [`RtpEndpoint::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct RtpEndpointCreate(Request<RtpEndpoint>);
+
+impl RtpEndpointCreate {
+    /// Encrypts by SRTP. Default: not, unless the remote's offer is encrypted.
+    pub fn crypto(self, crypto: &types::SDES) -> Self {
+        Self(self.0.arg("crypto", crypto))
+    }
+
+    /// Whether an offer is of IPv6. An answer is of what was offered. Default: `false`.
+    pub fn use_ipv6(self, use_ipv6: bool) -> Self {
+        Self(self.0.arg("useIpv6", use_ipv6))
+    }
+}
+
+awaitable!(RtpEndpointCreate => RtpEndpoint);
+
 /// An endpoint that negotiates by offer and answer (SDP, RFC 8866 and 3264).
 pub trait SdpEndpoint: SessionEndpoint {
     /// Audio the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS). Default: 0.
@@ -785,7 +837,8 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxAudioRecvBandwidth", max_audio_recv_bandwidth)
     }
 
-    /// Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS) and by REMB. Default: 0.
+    /// Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS), by WebRTC also in REMB.
+    /// Default: 0.
     fn max_video_recv_bandwidth(&self) -> Request<i32> {
         self.handle().invoke("getMaxVideoRecvBandwidth")
     }
@@ -797,14 +850,16 @@ pub trait SdpEndpoint: SessionEndpoint {
             .arg("maxVideoRecvBandwidth", max_video_recv_bandwidth)
     }
 
-    /// Makes an offer. On an endpoint whose transport is up, an offer that renegotiates with new ICE
-    /// credentials. Error 40208 while an earlier offer is unanswered or the transport is not up yet.
+    /// Makes an offer. On a WebRtcEndpoint whose transport is up, an offer that renegotiates with new ICE
+    /// credentials. Error 40208 while an earlier offer is unanswered or the transport is not up yet, and from
+    /// an RtpEndpoint that has negotiated.
     fn generate_offer(&self) -> SdpEndpointGenerateOffer {
         SdpEndpointGenerateOffer(self.handle().invoke("generateOffer"))
     }
 
-    /// Takes an offer and answers it. A second, different offer renegotiates. Error 40201: no SDP; 40205: not
-    /// acceptable; 40208: an offer of this endpoint is unanswered, or it is the offer in force.
+    /// Takes an offer and answers it. On a WebRtcEndpoint a second, different offer renegotiates. Error
+    /// 40201: no SDP; 40205: not acceptable; 40208: an offer of this endpoint is unanswered, it is the offer
+    /// in force, or an RtpEndpoint has negotiated already.
     fn process_offer(&self, offer: &str) -> Request<String> {
         self.handle().invoke("processOffer").arg("offer", offer)
     }
@@ -1657,6 +1712,27 @@ pub mod events {
         const NAME: &'static str = "ObjectDestroyed";
     }
 
+    /// A key has encrypted so many packets (RFC 3711, section 9.2) that it will soon be used up: negotiate
+    /// anew, with another endpoint.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct OnKeySoftLimit {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// What it encrypts.
+        pub media_type: types::MediaType,
+    }
+
+    impl crate::stubs::Event for OnKeySoftLimit {
+        const NAME: &'static str = "OnKeySoftLimit";
+    }
+
     /// The recording waits to go on.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -1794,6 +1870,28 @@ pub mod types {
         /// `CONNECTED`
         #[serde(rename = "CONNECTED")]
         Connected,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
+    /// Cipher and authentication of SRTP (RFC 3711, RFC 6188).
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum CryptoSuite {
+        /// `AES_128_CM_HMAC_SHA1_32`
+        #[serde(rename = "AES_128_CM_HMAC_SHA1_32")]
+        Aes128CmHmacSha132,
+        /// `AES_128_CM_HMAC_SHA1_80`
+        #[serde(rename = "AES_128_CM_HMAC_SHA1_80")]
+        Aes128CmHmacSha180,
+        /// `AES_256_CM_HMAC_SHA1_32`
+        #[serde(rename = "AES_256_CM_HMAC_SHA1_32")]
+        Aes256CmHmacSha132,
+        /// `AES_256_CM_HMAC_SHA1_80`
+        #[serde(rename = "AES_256_CM_HMAC_SHA1_80")]
+        Aes256CmHmacSha180,
         /// A value this client doesn't know, or none.
         #[default]
         #[serde(other)]
@@ -2528,6 +2626,22 @@ pub mod types {
         /// First value sent, bits a second. Default: `300000`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub remb_on_connect: Option<i32>,
+    }
+
+    /// How an endpoint encrypts (SDES, RFC 4568).
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct SDES {
+        /// Master key and salt as a text: 30 characters for the suites with AES_128, 46 for those with
+        /// AES_256.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub key: Option<String>,
+        /// The same as Base64. Takes the place of `key`. With neither, a key is made up.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub key_base64: Option<String>,
+        /// The suite. None: media is sent as it is, unless the remote offers it encrypted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub crypto: Option<CryptoSuite>,
     }
 
     /// What the server is.

@@ -2,8 +2,12 @@
 
 mod endpoint;
 pub mod http_post;
+mod packets;
 pub mod player;
 pub mod recorder;
+pub mod rtp;
+mod rtp_session;
+mod sdp;
 mod sources;
 pub mod webrtc;
 
@@ -28,13 +32,12 @@ pub fn register(
     registry: &mut Registry,
     engines: &Engines,
     defaults: webrtc::Defaults,
+    rtp: rtp::Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
-    registry.class(webrtc::class(
-        engines.webrtc.clone(),
-        &engines.timeline,
-        defaults,
-    )?);
+    let workshop = packets::Workshop::new(&engines.timeline);
+    registry.class(rtp::class(&workshop, rtp));
+    registry.class(webrtc::class(engines.webrtc.clone(), &workshop, defaults)?);
     webrtc::describe_types(registry);
     registry.class(player::class(&engines.timeline));
     registry.class(http_post::class(&engines.timeline, &engines.uploads));

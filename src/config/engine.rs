@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
+use kms_elements::rtp::PortRange;
 use kms_elements::webrtc::api::{EngineSettings, GatherSettings};
 
 use super::WebRtc;
@@ -39,6 +40,16 @@ impl WebRtc {
             shared_port: (self.shared_port != 0).then_some(self.shared_port),
             ice_tcp_port: self.ice_tcp.then_some(self.ice_tcp_port),
             bandwidth_estimation: self.bandwidth_estimation,
+        }
+    }
+
+    /// What endpoints of RTP without WebRTC start with.
+    pub(crate) fn rtp_settings(&self) -> kms_elements::rtp::Defaults {
+        let (first, last) = self.port_range();
+        kms_elements::rtp::Defaults {
+            ports: PortRange { first, last },
+            gather: self.gather_settings(),
+            mtu: self.mtu,
         }
     }
 

@@ -151,6 +151,14 @@ impl Daemon {
         self.status("Threads:")
     }
 
+    /// Names of threads, of at most 15 characters each.
+    #[allow(dead_code, reason = "not every test that shares this file needs it")]
+    pub(crate) fn thread_names(&self) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let names = threads.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// Open file descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))

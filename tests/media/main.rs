@@ -9,3 +9,4 @@ mod http_post;
 mod network;
 mod player;
 mod recorder;
+mod rtp;

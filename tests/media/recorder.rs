@@ -50,7 +50,7 @@ pub(crate) fn judge(file: &Path) -> (Vec<String>, f64) {
 
 /// Milliseconds between flash and beep at their worst, as tests/media/flash_beep.py measures them. The first seconds don't
 /// count: before a camera's first sender reports nobody can know how its streams fit together (RFC 3550, section 6.4.1).
-fn out_of_sync(file: &Path) -> f64 {
+pub(crate) fn out_of_sync(file: &Path) -> f64 {
     const REPORTED: &str = "3";
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/flash_beep.py");
     let output = Command::new("/usr/bin/python3")

@@ -4,25 +4,23 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
-use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::{Class, ElementCore, Object, Registry};
 use protocol::{Code, Error, NoParams, Ref, params};
 
 use super::Defaults;
 use super::api::{DataChannelOptions, Kind, PeerEvent, TurnServer};
-use super::bases::base_rtp_endpoint;
 use super::certificate::{CertificateError, Certificates};
 use super::endpoint::{Options, Shared, WebRtcEndpoint};
 use super::engine::{DataChannelError, Engine};
-use super::packetiser::Workshop;
-use super::packets::Packetised;
 use super::types::{
     CertificateKeyType, DSCPValue, DataChannelClosed, DataChannelOpened, DtlsConnectionStateChange,
     IceCandidate, IceCandidateFound, IceComponentStateChanged, IceGatheringDone, NewCandidatePairSelected,
     RTCDataChannelStats, RTCInboundRTPStreamStats, RTCOutboundRTPStreamStats, RTCPeerConnectionStats,
     RTCRTPStreamStats, RTCStats,
 };
+use crate::packets::Workshop;
+use crate::rtp_session::base_rtp_endpoint;
 
 params! {
     /// Parameters of the constructor.
@@ -105,19 +103,16 @@ impl EventPump {
 }
 
 /// The class.
-pub fn class(
+pub(crate) fn class(
     engine: Engine,
-    timeline: &Timeline,
+    workshop: &Arc<Workshop>,
     defaults: Defaults,
 ) -> Result<Class<WebRtcEndpoint>, CertificateError> {
     let certificates = Certificates::load(defaults.pem_rsa.as_deref(), defaults.pem_ecdsa.as_deref())?;
     let pump = EventPump::start().map_err(|e| CertificateError::Read("(threads)".into(), e))?;
     let shared = Arc::new(Shared {
         engine,
-        workshop: Arc::new(Workshop {
-            timeline: timeline.clone(),
-            packetised: Packetised::default(),
-        }),
+        workshop: workshop.clone(),
         certificates,
         pump,
     });

@@ -1,24 +1,23 @@
 //! WebRTC: the endpoint class and the transport engine beneath it.
 
 pub mod api;
-mod bases;
 mod certificate;
 mod class;
-mod depacketiser;
 mod endpoint;
 pub mod engine;
 pub mod ice;
-mod packetiser;
-mod packets;
+mod outlet;
 mod reorder;
 pub mod sdp;
 mod statistics;
+mod tapped;
 pub mod types;
 
 use std::path::PathBuf;
 
 pub use certificate::CertificateError;
-pub use class::{class, describe_types};
+pub(crate) use class::class;
+pub use class::describe_types;
 pub use endpoint::WebRtcEndpoint;
 
 /// What new endpoints start with.

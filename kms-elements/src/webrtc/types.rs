@@ -426,6 +426,22 @@ record! { "kurento"
     }
 }
 
+impl RembParams {
+    /// None of them set.
+    pub(crate) fn unset() -> RembParams {
+        RembParams {
+            packets_recv_interval_top: None,
+            exponential_factor: None,
+            lineal_factor_min: None,
+            lineal_factor_grade: None,
+            decrement_factor: None,
+            threshold_factor: None,
+            up_losses: None,
+            remb_on_connect: None,
+        }
+    }
+}
+
 event! { "kurento"
     /// A candidate was found; give it to the remote.
     pub struct IceCandidateFound: Media {

@@ -12,6 +12,7 @@ use super::{
     COMPONENT, DTLS_CONNECTION, DTLS_RECEIVES, DTLS_SENDS, LegState, WebRtcEndpoint, candidate_pair,
     media_type, place, stream,
 };
+use crate::rtp_session::RtpSession;
 use crate::webrtc::api::{DtlsState, IceState, Kind, PeerEvent};
 use crate::webrtc::types::{
     DataChannelClosed, DataChannelOpened, DtlsConnectionState, DtlsConnectionStateChange, IceCandidate,

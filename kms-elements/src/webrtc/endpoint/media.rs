@@ -5,21 +5,19 @@
 
 use std::sync::{Arc, Weak};
 
-use kms_core::element::ElementSettings;
-use kms_core::media::{MediaError, Quality, Source};
+use kms_core::media::{MediaError, Source};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, Object};
 use protocol::Code;
 
 use super::{KINDS, WebRtcEndpoint, kind_of, media_type, place};
+use crate::packets::Packetiser;
+use crate::rtp_session::{RtpSession, quality};
 use crate::webrtc::api::{Kind, PeerEvent};
 use crate::webrtc::class::EventPump;
-use crate::webrtc::depacketiser::{Wishes, can_depacketise};
-use crate::webrtc::packetiser::Packetiser;
-
-/// Bitrate of video that has to be encoded for a remote, bits a second: Kurento's default of 300 kbit/s is for small pictures.
-const ENCODED_VIDEO: u32 = 1_500_000;
+use crate::webrtc::outlet::FeedOutlet;
+use crate::webrtc::tapped::{Wishes, can_depacketise};
 
 impl WebRtcEndpoint {
     /// Tells the engine who feeds this endpoint and whom it feeds. Both ends need a transport: the later one makes the
@@ -78,7 +76,7 @@ impl WebRtcEndpoint {
                     this.raise_error(&error.message, Code::UnsupportedMediaType);
                 }
             };
-            Packetiser::start(source, kind, &self.shared.workshop, Arc::new(failed))
+            Packetiser::start(source, media_type(kind), &self.shared.workshop, Arc::new(failed))
         });
         let before = std::mem::replace(&mut lock(&self.packetisers)[place(kind)], packetiser);
         if let Some(before) = before {
@@ -103,24 +101,14 @@ impl WebRtcEndpoint {
         let packetiser = lock(&self.packetisers)[place(kind)].clone();
         let codecs = lock(&self.state).codecs[place(kind)].clone();
         if let (Some(packetiser), Some(codecs), Some(peer)) = (packetiser, codecs, self.peer_of(kind)) {
-            packetiser.set_sink(peer, codecs, self.quality(kind));
-        }
-    }
-
-    /// How good media that has to be encoded for the remote is to be: what `encoderBitrate` says once it was set, and no more
-    /// than `maxVideoSendBandwidth` once that was.
-    fn quality(&self, kind: Kind) -> Quality {
-        let target = self.element.settings().bitrates.target;
-        let default = ElementSettings::default().bitrates.target;
-        let wanted = if target == default {
-            ENCODED_VIDEO
-        } else {
-            target.max(1) as u32
-        };
-        let most = u32::try_from(self.limits().max_video_send).unwrap_or(u32::MAX);
-        let bounded = kind == Kind::Video && most > 0;
-        Quality {
-            bits_per_second: if bounded { wanted.min(most) } else { wanted },
+            let outlet = FeedOutlet {
+                peer: peer.clone(),
+                kind,
+                timeline: self.shared.workshop.timeline.clone(),
+            };
+            let (settings, most) = (self.element.settings(), self.limits().max_video_send);
+            let quality = quality(&settings, media_type(kind), most);
+            packetiser.set_sink(Arc::new(outlet), codecs, quality);
         }
     }
 }

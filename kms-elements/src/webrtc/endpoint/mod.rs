@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use kms_core::element::StatsMap;
-use kms_core::events::{Error as ErrorEvent, MediaSessionTerminated};
+use kms_core::events::MediaSessionTerminated;
 use kms_core::media::Source;
 use kms_core::object::lock;
 use kms_core::objects::MediaPipeline;
@@ -22,17 +22,17 @@ use tokio::sync::Mutex as AsyncMutex;
 use self::events::{dtls_state, ice_state};
 use self::media::TapWishes;
 use super::api::{self, DtlsState, GatherSettings, IceState, Kind, Limits, PeerEvent, PeerEvents};
-use super::bases::{Bandwidths, RtpSession};
 use super::certificate::Certificates;
-use super::depacketiser::Depacketiser;
 use super::engine::{Engine, Peer};
-use super::packetiser::{Packetiser, Workshop};
-use super::sdp::{AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer, SdpError};
+use super::sdp::{AcceptedLine, LocalDescription, RemoteAnswer, RemoteOffer};
 use super::statistics::stats_map;
+use super::tapped::Tapped;
 use super::types::{
     CertificateKeyType, DtlsConnection, IceCandidate, IceCandidatePair, IceConnection, OfferOptions,
     RembParams,
 };
+use crate::packets::{Packetiser, Workshop};
+use crate::rtp_session::{Bandwidths, RtpSession, check_mtu, described};
 
 /// With rtcp-mux there is one component.
 const COMPONENT: i32 = 1;
@@ -70,9 +70,6 @@ pub(super) struct Settings {
     pub(super) stun_port: u16,
     pub(super) mtu: i32,
     bandwidths: Bandwidths,
-    /// Kurento's default of 500 kbit/s is where its encoders end; here nothing is encoded, so only a value that was set
-    /// bounds what is forwarded.
-    max_video_send_set: bool,
     remb: Option<RembParams>,
 }
 
@@ -160,7 +157,7 @@ pub struct WebRtcEndpoint {
     /// What makes packets of media that does not come as the remote's packets, audio and video.
     packetisers: Mutex<[Option<Arc<Packetiser>>; 2]>,
     /// What makes media of received packets, audio and video: made when somebody wants more than the packets.
-    depacketisers: [OnceLock<Arc<Depacketiser>>; 2],
+    depacketisers: [OnceLock<Arc<Tapped>>; 2],
 }
 
 impl WebRtcEndpoint {
@@ -189,7 +186,6 @@ impl WebRtcEndpoint {
                 turn_url,
                 mtu: mtu as i32,
                 bandwidths: Bandwidths::default(),
-                max_video_send_set: false,
                 remb: None,
             }),
             descriptions: Mutex::new(Descriptions {
@@ -272,20 +268,8 @@ impl WebRtcEndpoint {
             max_video_recv: bits(b.max_video_recv),
             max_audio_recv: bits(b.max_audio_recv),
             min_video_send: bits(b.min_video_send),
-            max_video_send: if settings.max_video_send_set {
-                bits(b.max_video_send)
-            } else {
-                0
-            },
+            max_video_send: b.video_send_limit(),
         }
-    }
-
-    fn raise_error(&self, description: &str, code: Code) {
-        self.core().raise(&ErrorEvent {
-            description: description.to_owned(),
-            error_code: code.number(),
-            error_type: code.name().to_owned(),
-        });
     }
 
     /// The settings, to be read.
@@ -410,7 +394,7 @@ impl Element for WebRtcEndpoint {
                 pump: self.shared.pump.clone(),
             });
             let timeline = &self.shared.workshop.timeline;
-            Depacketiser::new(
+            Tapped::new(
                 timeline,
                 self.element.new_source(timeline, "webrtc", media),
                 wishes,
@@ -481,16 +465,10 @@ impl RtpSession for WebRtcEndpoint {
         self.accept_answer(answer).await
     }
     fn local_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions)
-            .local
-            .clone()
-            .ok_or_else(|| Error::new(Code::SdpNoLocal, "No local SDP"))
+        described(lock(&self.descriptions).local.clone(), true)
     }
     fn remote_description(&self) -> Result<String, Error> {
-        lock(&self.descriptions)
-            .remote
-            .clone()
-            .ok_or_else(|| Error::new(Code::SdpNoRemote, "No remote SDP"))
+        described(lock(&self.descriptions).remote.clone(), false)
     }
     fn bandwidths(&self) -> Bandwidths {
         lock(&self.settings).bandwidths
@@ -498,24 +476,7 @@ impl RtpSession for WebRtcEndpoint {
     fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error> {
         {
             let mut settings = lock(&self.settings);
-            let before = settings.bandwidths;
-            let mut changed = before;
-            change(&mut changed);
-            let values = [
-                changed.max_audio_recv,
-                changed.max_video_recv,
-                changed.min_video_recv,
-                changed.min_video_send,
-                changed.max_video_send,
-            ];
-            if values.iter().any(|v| *v < 0) {
-                return Err(Error::new(
-                    Code::IllegalParam,
-                    "A bandwidth is 0 (no limit) or more, in kbit/s",
-                ));
-            }
-            settings.max_video_send_set |= changed.max_video_send != before.max_video_send;
-            settings.bandwidths = changed;
+            settings.bandwidths = settings.bandwidths.changed(change)?;
         }
         self.peers().for_each(|peer| peer.set_limits(self.limits()));
         Ok(())
@@ -538,26 +499,15 @@ impl RtpSession for WebRtcEndpoint {
         lock(&self.settings).mtu
     }
     fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
-        if !(576..=1500).contains(&mtu) {
-            return Err(Error::new(
-                Code::IllegalParam,
-                format!("mtu is {mtu}, but 576 to 1500 bytes are possible"),
-            ));
-        }
+        check_mtu(mtu)?;
         self.change_setting(|s| s.mtu = mtu);
         Ok(())
     }
     fn remb_params(&self) -> RembParams {
-        lock(&self.settings).remb.clone().unwrap_or(RembParams {
-            packets_recv_interval_top: None,
-            exponential_factor: None,
-            lineal_factor_min: None,
-            lineal_factor_grade: None,
-            decrement_factor: None,
-            threshold_factor: None,
-            up_losses: None,
-            remb_on_connect: None,
-        })
+        lock(&self.settings)
+            .remb
+            .clone()
+            .unwrap_or_else(RembParams::unset)
     }
     fn set_remb_params(&self, params: RembParams) {
         self.change_setting(|s| s.remb = Some(params));

@@ -7,8 +7,9 @@ use protocol::{Code, Error};
 
 use super::{
     AcceptedLine, Kind, LocalDescription, MLine, MOST_EARLY_CANDIDATES, MOST_LEGS, Phase, RemoteAnswer,
-    RemoteOffer, SdpError, WebRtcEndpoint, place,
+    RemoteOffer, WebRtcEndpoint, place,
 };
+use crate::rtp_session::{already_negotiated, no_offer, sdp_error};
 use crate::webrtc::api::{self, NegotiationError};
 use crate::webrtc::sdp;
 use crate::webrtc::types::{IceCandidate, OfferOptions};
@@ -111,16 +112,7 @@ impl WebRtcEndpoint {
             let descriptions = lock(&self.descriptions);
             match &descriptions.phase {
                 Phase::Offered(made) => made.clone(),
-                _ if descriptions.answered => {
-                    return Err(Error::new(
-                        Code::SdpAnswerProcessed,
-                        "Sdp Answer already processed",
-                    ));
-                }
-                _ => {
-                    let message = "Offer not generated. It is not possible to process an answer.";
-                    return Err(Error::new(Code::SdpNoOffer, message));
-                }
+                _ => return Err(no_offer(descriptions.answered)),
             }
         };
         let answer =
@@ -223,17 +215,6 @@ impl WebRtcEndpoint {
             tracing::debug!(endpoint = self.core().id(), %error, "candidate is left out");
         }
         Ok(())
-    }
-}
-
-fn already_negotiated() -> Error {
-    Error::new(Code::SdpAlreadyNegotiated, "Endpoint already negotiated")
-}
-
-fn sdp_error(error: &SdpError, code: Code) -> Error {
-    match error {
-        SdpError::Parse(_) => Error::new(Code::SdpParse, error.to_string()),
-        SdpError::Unacceptable(_) => Error::new(code, error.to_string()),
     }
 }
 

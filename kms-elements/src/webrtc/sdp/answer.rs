@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::leg::make_leg;
 use super::mids::Mids;
-use super::text::{Sdp, Section};
 use super::{SdpError, codecs};
+use crate::sdp::text::{Sdp, Section};
 
 /// An answer of a remote to an offer of ours.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use str0m::config::DtlsCert;
 use str0m::media::{Direction, MediaKind};
 use str0m::{Rtc, RtcConfig};
 
-use super::text::Sdp;
 use super::{LocalDescription, RemoteAnswer, RemoteOffer, SdpError, local_offer, restrict_directions};
+use crate::sdp::text::Sdp;
 use crate::webrtc::api::Certificate;
 use crate::webrtc::certificate::Certificates;
 use crate::webrtc::ice::parse_candidate;

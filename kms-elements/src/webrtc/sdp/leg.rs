@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::mids::Mids;
-use super::text::{Sdp, Section};
-use super::{DIRECTIONS, SdpError, codecs, streams};
+use super::{SdpError, codecs, streams};
+use crate::sdp::direction;
+use crate::sdp::text::{Sdp, Section};
 
 /// Candidates taken of a description. A host has some for each of its addresses.
 const MOST_CANDIDATES: usize = 128;
@@ -116,13 +117,6 @@ fn rebuild(sdp: &Sdp, group: &[usize], index: usize, mids: &Mids, types: &[u8]) 
         formats: types.iter().map(u8::to_string).collect(),
         lines,
     })
-}
-
-/// The direction of an m-line: its own, else the session's, else both (RFC 8866, section 6.7).
-fn direction(sdp: &Sdp, section: &Section) -> &'static str {
-    let own = DIRECTIONS.iter().find(|d| section.attribute(d) == Some(""));
-    own.or_else(|| DIRECTIONS.iter().find(|d| sdp.attribute(d) == Some("")))
-        .unwrap_or(&"sendrecv")
 }
 
 /// ICE credentials, fingerprint and DTLS role.

@@ -1,7 +1,7 @@
 //! What this side says of itself: str0m's descriptions, completed for the remote.
 
 use super::SdpError;
-use super::text::{Sdp, Section};
+use crate::sdp::text::{Sdp, Section};
 
 /// What this side says of itself in a description.
 #[derive(Debug, Clone, Default)]

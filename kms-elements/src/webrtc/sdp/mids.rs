@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::SdpError;
-use super::text::Sdp;
+use crate::sdp::text::Sdp;
 
 /// The longest name that str0m keeps whole.
 const LONGEST: usize = 16;

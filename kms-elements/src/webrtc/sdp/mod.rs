@@ -18,29 +18,15 @@ mod local;
 mod mids;
 mod offer;
 mod streams;
-mod text;
 
 pub use answer::RemoteAnswer;
 pub use leg::Leg;
 pub use local::{LocalDescription, local_offer};
 pub use offer::{AcceptedLine, RemoteOffer};
 
+pub use crate::sdp::SdpError;
+use crate::sdp::text::Sdp;
 use mids::Mids;
-use text::Sdp;
-
-/// The four directions of an m-line (RFC 8866, section 6.7).
-const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
-
-/// Why a description can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SdpError {
-    /// It is no session description.
-    #[error("Invalid SDP: {0}")]
-    Parse(String),
-    /// It is one, but not acceptable.
-    #[error("{0}")]
-    Unacceptable(String),
-}
 
 /// Changes the directions in an offer so that its answer says no more than this side wants: `recvonly`, only to receive;
 /// `sendonly`, only to send. Both or none: as offered.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::leg::make_leg;
 use super::mids::Mids;
-use super::text::{Sdp, Section};
 use super::{Leg, LocalDescription, SdpError, codecs};
+use crate::sdp::text::{Sdp, Section};
 use crate::webrtc::api::Kind;
 
 /// What becomes of an m-line of the offer.

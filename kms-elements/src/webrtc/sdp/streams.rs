@@ -3,7 +3,7 @@
 //! They are written anew rather than passed on: some of str0m's readers go past the end of a line that is cut short.
 //! Of each there is a bound, far above what clients send, for each costs time or memory.
 
-use super::text::Section;
+use crate::sdp::text::Section;
 
 /// Header extensions of an m-line. Chromium offers 13.
 const MOST_EXTENSIONS: usize = 32;

@@ -9,8 +9,8 @@ use str0m::Rtc;
 use str0m::change::SdpOffer;
 
 use super::fuzzing::{self, local, transport};
-use super::text::Sdp;
 use super::{RemoteOffer, SdpError};
+use crate::sdp::text::Sdp;
 
 const AIORTC: &str = include_str!("../../../testdata/aiortc_offer.sdp");
 const CHROMIUM: &str = include_str!("../../../testdata/chromium_sendrecv_offer.sdp");
@@ -88,8 +88,8 @@ fn parse(text: &str) -> Sdp {
 
 /// "audio sendrecv", or "audio rejected".
 fn summary(text: &str) -> Vec<String> {
-    let of = |s: &super::text::Section| {
-        let direction = super::DIRECTIONS.iter().find(|d| s.attribute(d).is_some());
+    let of = |s: &crate::sdp::text::Section| {
+        let direction = crate::sdp::DIRECTIONS.iter().find(|d| s.attribute(d).is_some());
         match (s.is_rejected(), direction) {
             (true, _) => format!("{} rejected", s.kind),
             (_, Some(direction)) => format!("{} {direction}", s.kind),

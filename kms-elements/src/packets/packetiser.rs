@@ -6,26 +6,43 @@ use kms_core::media::{Codec, Consumer, Format, MediaError, Quality, Source, Time
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
-use super::api::Kind;
-use super::engine::{Feed, Peer};
-use super::packets::{Packetised, Packets, Viewer, can_packetise};
+use super::payloads::can_packetise;
+use super::shared::{Packetised, Packets, Take, Viewer};
 
 /// What is told when media can't be sent.
-pub(super) type Failed = Arc<dyn Fn(&MediaError) + Send + Sync>;
+type Failed = Arc<dyn Fn(&MediaError) + Send + Sync>;
 
 /// A source's media is given up when what is had from it has failed so often.
 const MOST_FAILURES: u32 = 3;
 
+/// Where packets go.
+pub(crate) trait Outlet: Send + Sync {
+    /// Most bytes of a packet, with its RTP header.
+    fn mtu(&self) -> u32;
+    /// Packets of this codec come from now on; what is answered is given each.
+    fn open(&self, codec: Codec) -> Take;
+}
+
 /// What all packetisers share.
-pub(super) struct Workshop {
-    pub(super) timeline: Timeline,
-    pub(super) packetised: Packetised,
+pub(crate) struct Workshop {
+    pub(crate) timeline: Timeline,
+    packetised: Packetised,
+}
+
+impl Workshop {
+    /// One where nothing is made yet.
+    pub(crate) fn new(timeline: &Timeline) -> Arc<Workshop> {
+        Arc::new(Workshop {
+            timeline: timeline.clone(),
+            packetised: Packetised::default(),
+        })
+    }
 }
 
 /// Sends what a source gives to one remote.
-pub(super) struct Packetiser {
+pub(crate) struct Packetiser {
     source: Arc<Source>,
-    kind: Kind,
+    kind: MediaType,
     workshop: Arc<Workshop>,
     failed: Failed,
     /// Changed when the remote has negotiated, by the source, and when it ends.
@@ -37,7 +54,7 @@ pub(super) struct Packetiser {
 struct State {
     /// Where packets go, the codecs that are taken there, preferred first, and how good they are to be; none before it was
     /// negotiated.
-    sink: Option<(Peer, Vec<String>, Quality)>,
+    sink: Option<(Arc<dyn Outlet>, Vec<String>, Quality)>,
     /// Packets that are sent there, as long as there is this viewer of them.
     running: Option<(Arc<Packets>, Arc<Viewer>)>,
     /// How often what is had from the source failed.
@@ -47,9 +64,9 @@ struct State {
 
 impl Packetiser {
     /// Waits for the source to give media, and for [`Packetiser::set_sink`].
-    pub(super) fn start(
+    pub(crate) fn start(
         source: &Arc<Source>,
-        kind: Kind,
+        kind: MediaType,
         workshop: &Arc<Workshop>,
         failed: Failed,
     ) -> Arc<Packetiser> {
@@ -66,13 +83,13 @@ impl Packetiser {
     }
 
     /// The remote takes these codecs from now on, preferred first.
-    pub(super) fn set_sink(&self, peer: &Peer, codecs: Vec<String>, quality: Quality) {
-        lock(&self.state).sink = Some((peer.clone(), codecs, quality));
+    pub(crate) fn set_sink(&self, outlet: Arc<dyn Outlet>, codecs: Vec<String>, quality: Quality) {
+        lock(&self.state).sink = Some((outlet, codecs, quality));
         self.update();
     }
 
     /// The remote needs a keyframe.
-    pub(super) fn request_keyframe(&self) {
+    pub(crate) fn request_keyframe(&self) {
         let packets = lock(&self.state).running.as_ref().map(|r| r.0.clone());
         if let Some(packets) = packets {
             packets.request_keyframe();
@@ -80,7 +97,7 @@ impl Packetiser {
     }
 
     /// Sends no more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.source.detach(&(self.this.clone() as Weak<dyn Consumer>));
         let running = {
             let mut state = lock(&self.state);
@@ -99,7 +116,7 @@ impl Packetiser {
 
     fn try_update(&self) -> Result<(), MediaError> {
         let mut state = lock(&self.state);
-        let (Some((peer, codecs, quality)), false) = (state.sink.clone(), state.ended) else {
+        let (Some((outlet, codecs, quality)), false) = (state.sink.clone(), state.ended) else {
             return Ok(());
         };
         if codecs.is_empty() {
@@ -107,7 +124,7 @@ impl Packetiser {
         }
         let branch = self.source.obtain(|native| {
             Some(Wanted {
-                format: choose(native, media_type(self.kind), &codecs)?,
+                format: choose(native, self.kind, &codecs)?,
                 quality,
                 in_order: true,
             })
@@ -120,7 +137,7 @@ impl Packetiser {
                 None => Ok(()),
                 Some(_) => Err(MediaError::new(format!(
                     "The connected source's {} can't be converted to what the remote takes: {}",
-                    media_type(self.kind).lower(),
+                    self.kind.lower(),
                     codecs.join(", ")
                 ))),
             };
@@ -130,12 +147,9 @@ impl Packetiser {
         {
             return Ok(());
         }
-        let packets = self.workshop.packetised.of(&branch, &self.workshop.timeline)?;
-        let failed = self.failed.clone();
-        let viewer = Arc::new(Viewer {
-            feed: Feed::start(&peer, self.kind),
-            failed: Box::new(move |error| failed(error)),
-        });
+        let Workshop { timeline, packetised } = &*self.workshop;
+        let packets = packetised.of(&branch, outlet.mtu(), timeline)?;
+        let viewer = Viewer::new(outlet.open(packets.codec()), self.failed.clone());
         packets.add(&viewer);
         let before = state.running.replace((packets, viewer));
         drop(state);
@@ -169,14 +183,6 @@ impl Drop for Packetiser {
     }
 }
 
-fn media_type(kind: Kind) -> MediaType {
-    match kind {
-        Kind::Audio => MediaType::Audio,
-        Kind::Video => MediaType::Video,
-        Kind::Data => MediaType::Data,
-    }
-}
-
 /// The format for a remote that takes these codecs: as it is, if it takes that; else the one it prefers of those that any machine
 /// encodes in real time; else any.
 fn choose(native: Format, kind: MediaType, codecs: &[String]) -> Option<Format> {
@@ -187,7 +193,7 @@ fn choose(native: Format, kind: MediaType, codecs: &[String]) -> Option<Format> 
     {
         return Some(native);
     }
-    let cheap = taken.iter().find(|c| **c != Codec::Vp9);
+    let cheap = taken.iter().find(|c| !matches!(c, Codec::Vp9 | Codec::H265));
     cheap.or(taken.first()).copied().map(Format::Encoded)
 }
 
@@ -207,6 +213,7 @@ mod tests {
         assert_eq!(choose(Codec::H264, &["VP8", "H264"]), Some(Codec::H264));
         assert_eq!(choose(Codec::H265, &["VP9", "H264", "VP8"]), Some(Codec::H264));
         assert_eq!(choose(Codec::Vp8, &["VP9"]), Some(Codec::Vp9));
+        assert_eq!(choose(Codec::H265, &["H265"]), Some(Codec::H265));
         assert_eq!(choose(Codec::Vp8, &["AV1"]), None, "no packets can be made of it");
         assert_eq!(choose(Codec::Aac, &["OPUS", "PCMU"]), Some(Codec::Opus));
     }

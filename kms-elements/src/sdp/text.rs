@@ -9,31 +9,31 @@ const MOST_SECTIONS: usize = 64;
 
 /// A session description, taken apart.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sdp {
+pub(crate) struct Sdp {
     /// Lines before the first m-line.
-    pub(super) session: Vec<String>,
+    pub(crate) session: Vec<String>,
     /// The m-sections.
-    pub(super) sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
 }
 
 /// An m-section.
 #[derive(Debug, Clone)]
-pub(super) struct Section {
+pub(crate) struct Section {
     /// "audio", "video", "application" or anything else.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Port; 0 means rejected or, with `a=bundle-only`, no port of its own.
-    pub(super) port: String,
+    pub(crate) port: String,
     /// Transport profile, e.g. "UDP/TLS/RTP/SAVPF".
-    pub(super) proto: String,
+    pub(crate) proto: String,
     /// Payload types, or the data format.
-    pub(super) formats: Vec<String>,
+    pub(crate) formats: Vec<String>,
     /// Lines below the m-line.
-    pub(super) lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Sdp {
     /// Takes a text apart. Line ends may be CRLF or LF.
-    pub(super) fn parse(text: &str) -> Result<Sdp, SdpError> {
+    pub(crate) fn parse(text: &str) -> Result<Sdp, SdpError> {
         if text.len() > LARGEST {
             return Err(SdpError::Parse(format!("longer than {LARGEST} bytes")));
         }
@@ -67,7 +67,7 @@ impl Sdp {
     }
 
     /// The description as a text.
-    pub(super) fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         let mut out = String::new();
         for line in &self.session {
             out.push_str(line);
@@ -78,12 +78,12 @@ impl Sdp {
     }
 
     /// The value of a session attribute.
-    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
         attribute(&self.session, name)
     }
 
     /// The o= line.
-    pub(super) fn origin(&self) -> &str {
+    pub(crate) fn origin(&self) -> &str {
         self.session
             .iter()
             .find_map(|l| l.strip_prefix("o="))
@@ -107,17 +107,17 @@ impl Section {
     }
 
     /// The value of an attribute: "" for a flag.
-    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
         attribute(&self.lines, name)
     }
 
     /// Whether the m-line is rejected.
-    pub(super) fn is_rejected(&self) -> bool {
+    pub(crate) fn is_rejected(&self) -> bool {
         self.port == "0" && self.attribute("bundle-only").is_none()
     }
 
     /// The m-line and what is below it.
-    pub(super) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut String) {
         let formats = self.formats.join(" ");
         let media = format!("m={} {} {} {formats}", self.kind, self.port, self.proto);
         for line in std::iter::once(media.trim_end()).chain(self.lines.iter().map(String::as_str)) {

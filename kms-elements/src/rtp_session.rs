@@ -1,16 +1,19 @@
-//! The abstract classes above `WebRtcEndpoint`: `SdpEndpoint`, `BaseRtpEndpoint`.
-//! They are generic over the endpoint that inherits them; an endpoint of another transport implements [`RtpSession`] too.
+//! The abstract classes above `WebRtcEndpoint` and `RtpEndpoint`: `SdpEndpoint`, `BaseRtpEndpoint`.
+//! They are generic over the endpoint that inherits them, which implements [`RtpSession`].
 
 use std::future::Future;
 use std::sync::Arc;
 
-use kms_core::events::{ConnectionStateChanged, MediaStateChanged};
-use kms_core::types::{ConnectionState, MediaState};
+use kms_core::element::ElementSettings;
+use kms_core::events::{ConnectionStateChanged, Error as ErrorEvent, MediaStateChanged};
+use kms_core::media::Quality;
+use kms_core::types::{ConnectionState, MediaState, MediaType};
 use kms_core::{Class, Element};
-use protocol::{Error, NoParams, params};
+use protocol::{Code, Error, NoParams, params};
 
-use super::types::{OfferOptions, RembParams};
 use crate::endpoint::session_endpoint;
+use crate::sdp::SdpError;
+use crate::webrtc::types::{OfferOptions, RembParams};
 
 params! {
     /// Parameters of `generateOffer`.
@@ -32,9 +35,12 @@ params! {
     }
 }
 
+/// Bitrate of video that has to be encoded for a remote, bits a second: Kurento's default of 300 kbit/s is for small pictures.
+const ENCODED_VIDEO: u32 = 1_500_000;
+
 /// Bandwidths of a session, kbit/s; 0: no limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bandwidths {
+pub(crate) struct Bandwidths {
     /// Audio the remote may send.
     pub max_audio_recv: i32,
     /// Video the remote may send.
@@ -45,6 +51,40 @@ pub(super) struct Bandwidths {
     pub min_video_send: i32,
     /// Video sent to the remote at most.
     pub max_video_send: i32,
+    /// Kurento's default of 500 kbit/s is where its encoders end; here what need not be encoded is passed on, so only a value that
+    /// was set bounds it.
+    max_video_send_set: bool,
+}
+
+impl Bandwidths {
+    /// With changes that were asked for. Error 40107 if a value makes no sense.
+    pub(crate) fn changed(self, change: &dyn Fn(&mut Bandwidths)) -> Result<Bandwidths, Error> {
+        let mut changed = self;
+        change(&mut changed);
+        let values = [
+            changed.max_audio_recv,
+            changed.max_video_recv,
+            changed.min_video_recv,
+            changed.min_video_send,
+            changed.max_video_send,
+        ];
+        if values.iter().any(|v| *v < 0) {
+            return Err(Error::new(
+                Code::IllegalParam,
+                "A bandwidth is 0 (no limit) or more, in kbit/s",
+            ));
+        }
+        changed.max_video_send_set |= changed.max_video_send != self.max_video_send;
+        Ok(changed)
+    }
+
+    /// Video sent to the remote at most, bits a second, if that was set. 0: no limit.
+    pub(crate) fn video_send_limit(&self) -> u64 {
+        match self.max_video_send_set {
+            true => u64::try_from(self.max_video_send).unwrap_or_default() * 1_000,
+            false => 0,
+        }
+    }
 }
 
 impl Default for Bandwidths {
@@ -55,12 +95,13 @@ impl Default for Bandwidths {
             min_video_recv: 100,
             min_video_send: 100,
             max_video_send: 500,
+            max_video_send_set: false,
         }
     }
 }
 
 /// An endpoint that negotiates RTP by SDP.
-pub(super) trait RtpSession: Element {
+pub(crate) trait RtpSession: Element {
     /// Makes an offer.
     fn generate_offer(
         self: Arc<Self>,
@@ -92,6 +133,72 @@ pub(super) trait RtpSession: Element {
     fn set_remb_params(&self, params: RembParams);
     /// Asks the remote for a keyframe.
     fn request_keyframe(&self);
+
+    /// Tells clients that something went wrong.
+    fn raise_error(&self, description: &str, code: Code) {
+        self.core().raise(&ErrorEvent {
+            description: description.to_owned(),
+            error_code: code.number(),
+            error_type: code.name().to_owned(),
+        });
+    }
+}
+
+/// Error 40107 unless it is a possible largest UDP payload.
+pub(crate) fn check_mtu(mtu: i32) -> Result<(), Error> {
+    if (576..=1500).contains(&mtu) {
+        return Ok(());
+    }
+    let message = format!("mtu is {mtu}, but 576 to 1500 bytes are possible");
+    Err(Error::new(Code::IllegalParam, message))
+}
+
+/// How good media that has to be encoded for a remote is to be: what `encoderBitrate` says once it was set, and for video no more than
+/// `most` bits a second; 0: no limit.
+pub(crate) fn quality(settings: &ElementSettings, kind: MediaType, most: u64) -> Quality {
+    let target = settings.bitrates.target;
+    let wanted = if target == ElementSettings::default().bitrates.target {
+        ENCODED_VIDEO
+    } else {
+        target.max(1) as u32
+    };
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let bounded = kind == MediaType::Video && most > 0;
+    Quality {
+        bits_per_second: if bounded { wanted.min(most) } else { wanted },
+    }
+}
+
+/// The error for a second negotiation where there may be none.
+pub(crate) fn already_negotiated() -> Error {
+    Error::new(Code::SdpAlreadyNegotiated, "Endpoint already negotiated")
+}
+
+/// The error for an answer where no offer waits for one; `answered`: one did, and has it.
+pub(crate) fn no_offer(answered: bool) -> Error {
+    match answered {
+        true => Error::new(Code::SdpAnswerProcessed, "Sdp Answer already processed"),
+        false => Error::new(
+            Code::SdpNoOffer,
+            "Offer not generated. It is not possible to process an answer.",
+        ),
+    }
+}
+
+/// A description, or the error for one that isn't there yet.
+pub(crate) fn described(description: Option<String>, local: bool) -> Result<String, Error> {
+    description.ok_or_else(|| match local {
+        true => Error::new(Code::SdpNoLocal, "No local SDP"),
+        false => Error::new(Code::SdpNoRemote, "No remote SDP"),
+    })
+}
+
+/// The error for a description; `code`: for one that can be read but not taken.
+pub(crate) fn sdp_error(error: &SdpError, code: Code) -> Error {
+    match error {
+        SdpError::Parse(_) => Error::new(Code::SdpParse, error.to_string()),
+        SdpError::Unacceptable(_) => Error::new(code, error.to_string()),
+    }
 }
 
 fn sdp_endpoint<T: RtpSession>() -> Class<T> {
@@ -105,14 +212,15 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .settable(
             "maxVideoRecvBandwidth",
-            "Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS) and by REMB. Default: 0.",
+            "Video the remote may send, kbit/s; 0: no limit. Told in descriptions (b=AS), by WebRTC also in REMB. Default: 0.",
             |this| this.bandwidths().max_video_recv,
             |this, value: i32| this.change_bandwidths(&|b| b.max_video_recv = value),
         )
         .async_method(
             "generateOffer",
-            "Makes an offer. On an endpoint whose transport is up, an offer that renegotiates with new ICE credentials. \
-             Error 40208 while an earlier offer is unanswered or the transport is not up yet.",
+            "Makes an offer. On a WebRtcEndpoint whose transport is up, an offer that renegotiates with new ICE credentials. \
+             Error 40208 while an earlier offer is unanswered or the transport is not up yet, and from an RtpEndpoint that has \
+             negotiated.",
             |this: Arc<T>, _, p: GenerateOffer| async move {
                 let default = OfferOptions { offer_to_receive_audio: true, offer_to_receive_video: true };
                 this.generate_offer(p.options.unwrap_or(default)).await
@@ -120,8 +228,9 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .async_method(
             "processOffer",
-            "Takes an offer and answers it. A second, different offer renegotiates. Error 40201: no SDP; 40205: not \
-             acceptable; 40208: an offer of this endpoint is unanswered, or it is the offer in force.",
+            "Takes an offer and answers it. On a WebRtcEndpoint a second, different offer renegotiates. Error 40201: no SDP; \
+             40205: not acceptable; 40208: an offer of this endpoint is unanswered, it is the offer in force, or an \
+             RtpEndpoint has negotiated already.",
             |this: Arc<T>, _, p: ProcessOffer| async move { this.process_offer(p.offer).await },
         )
         .async_method(
@@ -139,7 +248,7 @@ fn sdp_endpoint<T: RtpSession>() -> Class<T> {
 }
 
 /// `BaseRtpEndpoint`, for an endpoint of type `T`.
-pub(super) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
+pub(crate) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
     Class::<T>::new("BaseRtpEndpoint", "core", "An endpoint that sends and receives RTP (RFC 3550).")
         .extends(sdp_endpoint())
         .settable(
@@ -156,8 +265,8 @@ pub(super) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
         )
         .settable(
             "maxVideoSendBandwidth",
-            "Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent; media that is \
-             forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.",
+            "Video sent at most, kbit/s; 0: no limit. Once set, bounds the simulcast layer that is sent, and encoders; \
+             media that is forwarded unchanged keeps its bitrate. Default: 500, which bounds nothing until it is set.",
             |this| this.bandwidths().max_video_send,
             |this, value: i32| this.change_bandwidths(&|b| b.max_video_send = value),
         )

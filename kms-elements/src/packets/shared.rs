@@ -1,5 +1,6 @@
 //! Media made into RTP packets, once for all remotes that get it.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -9,64 +10,124 @@ use gst_app::{AppSink, AppSinkCallbacks};
 use kms_core::media::{Branch, Codec, Format, Input, MediaError, Report, Segment, Timeline};
 use kms_core::object::lock;
 
-use super::api::Kind;
-use super::engine::{FedPacket, Feed};
+use super::payloads::payloader;
 
 /// Media that may wait for the payloader, which does next to nothing.
 const LONGEST_QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 /// Keyframes that are asked for sooner after one another are one: viewers who come together share theirs.
 const KEYFRAMES_APART: Duration = Duration::from_millis(300);
 
-/// All that is packetised, by the address of the branch. What is packetised keeps its branch, so that nothing else can have that
-/// address meanwhile.
+/// A packet of a payloader.
+pub(crate) struct Packet {
+    /// With its RTP header, which is the payloader's own.
+    pub(crate) sample: gst::Sample,
+    parts: OnceCell<Option<Parts>>,
+}
+
+/// What a transport needs that makes headers of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// RTP time: running time, in ticks.
+    pub(crate) time: u32,
+    /// The marker bit.
+    pub(crate) marker: bool,
+    /// What follows the header.
+    pub(crate) payload: Arc<[u8]>,
+}
+
+impl Packet {
+    /// Its parts, copied once for all remotes; `None`: it is no packet of RTP.
+    pub(crate) fn parts(&self) -> Option<&Parts> {
+        self.parts.get_or_init(|| parts(&self.sample)).as_ref()
+    }
+}
+
+/// RFC 3550, section 5.1.
+fn parts(sample: &gst::Sample) -> Option<Parts> {
+    let map = sample.buffer()?.map_readable().ok()?;
+    let bytes = map.as_slice();
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let mut header = 12 + 4 * usize::from(first & 0x0f);
+    if first & 0x10 != 0 {
+        let words = u16::from_be_bytes(bytes.get(header + 2..header + 4)?.try_into().ok()?);
+        header += 4 + 4 * usize::from(words);
+    }
+    Some(Parts {
+        time: u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?),
+        marker: second & 0x80 != 0,
+        payload: Arc::from(bytes.get(header..)?),
+    })
+}
+
+/// All that is packetised, by the address of the branch and the size of packets. What is packetised keeps its branch, so that nothing
+/// else can have that address meanwhile.
 #[derive(Default)]
-pub(super) struct Packetised(Mutex<HashMap<usize, Weak<Packets>>>);
+pub(crate) struct Packetised(Mutex<HashMap<(usize, u32), Weak<Packets>>>);
 
 impl Packetised {
-    /// The packets of a branch; made if nobody has them yet, and until the last drops them.
-    pub(super) fn of(&self, branch: &Arc<Branch>, timeline: &Timeline) -> Result<Arc<Packets>, MediaError> {
+    /// The packets of a branch, of at most so many bytes; made if nobody has them yet, and until the last drops them.
+    pub(super) fn of(
+        &self,
+        branch: &Arc<Branch>,
+        mtu: u32,
+        timeline: &Timeline,
+    ) -> Result<Arc<Packets>, MediaError> {
         let mut all = lock(&self.0);
         all.retain(|_, packets| packets.strong_count() > 0);
-        let key = Arc::as_ptr(branch) as usize;
+        let key = (Arc::as_ptr(branch) as usize, mtu);
         if let Some(packets) = all.get(&key).and_then(Weak::upgrade) {
             return Ok(packets);
         }
-        let packets = Packets::start(branch, timeline)?;
+        let packets = Packets::start(branch, mtu, timeline)?;
         all.insert(key, Arc::downgrade(&packets));
         Ok(packets)
     }
 }
 
+/// Takes packets, on the payloader's thread, which carries others too: it must not wait.
+pub(crate) type Take = Box<dyn FnMut(&Packet) + Send>;
+
 /// A remote that gets packets.
 pub(super) struct Viewer {
-    /// Where they go.
-    pub(super) feed: Feed,
+    take: Mutex<Take>,
     /// Told when there will be no more.
-    pub(super) failed: Box<dyn Fn(&MediaError) + Send + Sync>,
+    failed: Arc<dyn Fn(&MediaError) + Send + Sync>,
 }
+
+impl Viewer {
+    pub(super) fn new(take: Take, failed: Arc<dyn Fn(&MediaError) + Send + Sync>) -> Arc<Viewer> {
+        Arc::new(Viewer {
+            take: Mutex::new(take),
+            failed,
+        })
+    }
+}
+
+type Viewers = Arc<Mutex<Vec<Weak<Viewer>>>>;
 
 /// The segment that makes packets of a branch.
 pub(super) struct Packets {
     branch: Arc<Branch>,
+    codec: Codec,
     sink: AppSink,
     /// Read with each packet, changed when remotes come; those that went are left out by and by.
-    viewers: Arc<Mutex<Vec<Weak<Viewer>>>>,
+    viewers: Viewers,
     keyframe_asked: Mutex<Option<Instant>>,
     _input: Input,
     _segment: Segment,
 }
 
 impl Packets {
-    fn start(branch: &Arc<Branch>, timeline: &Timeline) -> Result<Arc<Packets>, MediaError> {
+    fn start(branch: &Arc<Branch>, mtu: u32, timeline: &Timeline) -> Result<Arc<Packets>, MediaError> {
         let found = match branch.format() {
-            Format::Encoded(codec) => payloader(codec).map(|element| (codec, element)),
+            Format::Encoded(codec) => payloader(codec, mtu).map(|element| (codec, element)),
             Format::Raw => None,
         };
         let Some((codec, payloader)) = found else {
-            let message = format!("{} can't be sent to browsers", branch.format());
+            let message = format!("{} can't be made into packets", branch.format());
             return Err(MediaError::new(message));
         };
-        let viewers: Arc<Mutex<Vec<Weak<Viewer>>>> = Arc::default();
+        let viewers = Viewers::default();
         let told = viewers.clone();
         let segment = Segment::new(timeline, &format!("packetiser-{codec}"), move |report| {
             if let Report::Failed { error, detail, .. } = report {
@@ -78,7 +139,7 @@ impl Packets {
             }
         });
         let input = Input::new(&segment, LONGEST_QUEUE)?;
-        let bin = segment.add(payloader)?;
+        let bin = segment.add(&payloader)?;
         let sink = AppSink::builder().sync(false).async_(false).build();
         let linked = segment.pipeline().add(&sink).is_ok()
             && gst::Element::link_many([
@@ -90,15 +151,14 @@ impl Packets {
         if !linked {
             return Err(MediaError::new("Media can't be set up"));
         }
-        let (timeline, fed) = (timeline.clone(), viewers.clone());
-        let mut sequence = 0;
+        let fed = viewers.clone();
         let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            if let Some(packet) = packet(&sample, &timeline, codec, sequence) {
-                sequence += 1;
-                for viewer in present(&fed) {
-                    viewer.feed.send(packet.clone());
-                }
+            let packet = Packet {
+                sample: sink.pull_sample().map_err(|_| gst::FlowError::Eos)?,
+                parts: OnceCell::new(),
+            };
+            for viewer in present(&fed) {
+                (lock(&viewer.take))(&packet);
             }
             Ok(gst::FlowSuccess::Ok)
         });
@@ -107,6 +167,7 @@ impl Packets {
         input.connect(Some(branch.clone()));
         Ok(Arc::new(Packets {
             branch: branch.clone(),
+            codec,
             sink,
             viewers,
             keyframe_asked: Mutex::default(),
@@ -120,7 +181,12 @@ impl Packets {
         &self.branch
     }
 
-    /// Sends them there too, until the viewer is dropped.
+    /// Its codec.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Gives them to this one too, until it is dropped.
     pub(super) fn add(&self, viewer: &Arc<Viewer>) {
         let mut viewers = lock(&self.viewers);
         viewers.retain(|v| v.strong_count() > 0);
@@ -148,56 +214,4 @@ impl Packets {
 
 fn present(viewers: &Mutex<Vec<Weak<Viewer>>>) -> Vec<Arc<Viewer>> {
     lock(viewers).iter().filter_map(Weak::upgrade).collect()
-}
-
-/// How each codec is made into packets: of 1200 bytes, which leave room for what is around them, as browsers do.
-const PAYLOADERS: &[(Codec, &str)] = &[
-    (Codec::Vp8, "rtpvp8pay mtu=1200 picture-id-mode=15-bit"),
-    (Codec::Vp9, "rtpvp9pay mtu=1200 picture-id-mode=15-bit"),
-    (
-        Codec::H264,
-        "rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency",
-    ),
-    (Codec::Opus, "rtpopuspay"),
-    (Codec::Pcmu, "rtppcmupay min-ptime=20000000 max-ptime=20000000"),
-    (Codec::Pcma, "rtppcmapay min-ptime=20000000 max-ptime=20000000"),
-];
-
-fn payloader(codec: Codec) -> Option<&'static str> {
-    let found = PAYLOADERS.iter().find(|(c, _)| *c == codec);
-    found.map(|(_, element)| *element)
-}
-
-/// Whether packets can be made of a codec.
-pub(super) fn can_packetise(codec: Codec) -> bool {
-    payloader(codec).is_some()
-}
-
-/// A packet of the payloader, without its header: the engine makes one of its own (RFC 3550, section 5.1).
-fn packet(sample: &gst::Sample, timeline: &Timeline, codec: Codec, sequence: u64) -> Option<FedPacket> {
-    let buffer = sample.buffer()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let at = segment.to_running_time(buffer.pts()?)?;
-    let age = timeline.now().saturating_sub(at);
-    let captured = Instant::now().checked_sub(Duration::from_nanos(age.nseconds()))?;
-    let map = buffer.map_readable().ok()?;
-    let bytes = map.as_slice();
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    let mut header = 12 + 4 * usize::from(first & 0x0f);
-    if first & 0x10 != 0 {
-        let words = u16::from_be_bytes(bytes.get(header + 2..header + 4)?.try_into().ok()?);
-        header += 4 + 4 * usize::from(words);
-    }
-    Some(FedPacket {
-        kind: match codec.kind() {
-            kms_core::types::MediaType::Audio => Kind::Audio,
-            _ => Kind::Video,
-        },
-        codec: codec.name(),
-        sequence,
-        time: u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?),
-        marker: second & 0x80 != 0,
-        captured,
-        payload: Arc::from(bytes.get(header..)?),
-    })
 }
