@@ -179,7 +179,7 @@ async fn gstreamer_sends_and_receives_with_long_keys() {
         "udpsrc port={} num-buffers=150 \
          caps=application/x-srtp,media=video,clock-rate=90000,payload=96,encoding-name=VP8,ssrc=(uint){ssrc},srtp-key=(buffer){hex},\
          srtp-cipher=aes-256-icm,srtp-auth=hmac-sha1-32,srtcp-cipher=aes-256-icm,srtcp-auth=hmac-sha1-80 ! \
-         srtpdec ! rtpvp8depay wait-for-keyframe=true ! matroskamux ! filesink location={}",
+         srtpdec ! rtpjitterbuffer latency=50 ! rtpvp8depay wait-for-keyframe=true ! matroskamux ! filesink location={}",
         port(&offer, "video"),
         file.display()
     );
