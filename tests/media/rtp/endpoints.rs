@@ -175,3 +175,48 @@ async fn nothing_is_left_when_it_is_released() {
     }
     panic!("left: {:?}", daemon.thread_names());
 }
+
+#[tokio::test]
+async fn codecs_that_are_costly_to_encode_are_passed_on() {
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    // Without scene cuts: the parser takes any picture of its own for a keyframe, though later ones may look behind it.
+    let h265 = [
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "bframes=0:open-gop=0:scenecut=0:log-level=1",
+        "-c:a",
+        "aac",
+    ];
+    let vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "libopus"];
+    let cases = [
+        ("in.mp4", "h265.mp4", "hevc", h265.as_slice()),
+        ("in.webm", "vp9.webm", "vp9", vp9.as_slice()),
+    ];
+    for (source, received, codec, encoding) in cases {
+        let folder = Folder::new();
+        make(&folder.path(source), 10, encoding);
+        let player = PlayerEndpoint::create(&client, &pipeline, &uri(&folder.path(source)))
+            .await
+            .unwrap();
+        let a = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+        let b = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+        let mut flows = b.on_media_flow_out_state_changed().await.unwrap();
+        pair(&a, &b).await;
+        player.connect(&a).await.unwrap();
+        player.play().await.unwrap();
+        within("media", flows.next()).await;
+        within("media of the other kind", flows.next()).await;
+        let file = folder.path(received);
+        record(&client, &pipeline, &b, &file, 2).await;
+        let (codecs, _) = judge(&file);
+        assert!(
+            codecs.contains(&codec.to_owned()) && codecs.contains(&"opus".to_owned()),
+            "{codecs:?}"
+        );
+        player.release().await.unwrap();
+    }
+}
