@@ -175,3 +175,67 @@ async fn nothing_is_left_when_it_is_released() {
     }
     panic!("left: {:?}", daemon.thread_names());
 }
+
+#[tokio::test]
+async fn codecs_that_are_costly_to_encode_are_passed_on() {
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let h265 = [
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "bframes=0:log-level=1",
+        "-c:a",
+        "aac",
+    ];
+    let vp9 = [
+        "-c:v",
+        "libvpx-vp9",
+        "-pix_fmt",
+        "yuv420p",
+        "-deadline",
+        "realtime",
+        "-c:a",
+        "libopus",
+    ];
+    for (source, codec, encoding) in [
+        ("in.mp4", "H265", h265.as_slice()),
+        ("in.webm", "VP9", vp9.as_slice()),
+    ] {
+        let folder = Folder::new();
+        make(&folder.path(source), 10, encoding);
+        let player = PlayerEndpoint::create(&client, &pipeline, &uri(&folder.path(source)))
+            .await
+            .unwrap();
+        let a = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+        let b = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+        // What comes out is decoded, for one who takes VP8.
+        let decoded = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+        let line = "m=video 9 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=recvonly\r\n".to_owned();
+        decoded.process_offer(&sdp("127.0.0.1", &[line])).await.unwrap();
+        b.connect(&decoded).await.unwrap();
+        pair(&a, &b).await;
+        player.connect(&a).await.unwrap();
+        player.play().await.unwrap();
+        received(&b, StatsType::Inboundrtp, "packetsReceived", codec).await;
+        received(&decoded, StatsType::Outboundrtp, "packetsSent", "VP8").await;
+        player.release().await.unwrap();
+    }
+}
+
+/// Waits until statistics count some packets of a codec.
+async fn received(endpoint: &RtpEndpoint, direction: StatsType, counter: &str, codec: &str) {
+    for _ in 0..150 {
+        let stats = endpoint.get_stats().await.unwrap();
+        let mut streams = stats
+            .values()
+            .filter(|s| s.r#type == direction && s.extra["codecId"] == codec);
+        if streams.any(|s| s.extra[counter].as_i64().unwrap() > 20) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no {codec}: {:?}", endpoint.get_stats().await.unwrap());
+}
