@@ -8,9 +8,11 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, params};
 use tokio::sync::oneshot;
 
-use super::endpoint::{Options, Paused, RecorderEndpoint, Recording, Stopped};
+use super::endpoint::{Changeable, FileRecorded, Options, Paused, RecorderEndpoint, Recording, Stopped};
+use super::naming::Naming;
 use super::profile::MediaProfileSpecType;
 use super::recordings::Recordings;
+use super::segments::GapsFixMethod;
 use super::uri;
 use crate::endpoint::uri_endpoint;
 
@@ -20,12 +22,20 @@ params! {
         /// The pipeline it belongs to.
         media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
         /// Where to record: file:///absolute/path, or an absolute path. Directories are made; a file of this name is
-        /// overwritten. Error 40107 for what is neither.
+        /// overwritten. {YYYY}, {MM}, {DD}, {hh}, {mm} and {ss} stand for when a file begins (UTC), {n} for its number, from 1,
+        /// and {name} for the recorder's name: then, and with segments, a name that is taken gets a number (-2). Braces that mean
+        /// nothing are written %7B and %7D. Error 40107 for what names no file.
         uri "uri": String,
         /// Container, and which kinds of media go into it.
         media_profile "mediaProfile": MediaProfileSpecType = MediaProfileSpecType::Webm,
         /// Stop by itself when all sources have reached their end, such as that of a file.
         stop_on_end_of_stream "stopOnEndOfStream": bool = false,
+        /// As the property. Not in Kurento.
+        segment_duration "segmentDuration": i64 = 0,
+        /// As the property. Not in Kurento.
+        segment_size "segmentSize": i64 = 0,
+        /// As the property. In Kurento a setting of the server.
+        gaps_fix "gapsFix": GapsFixMethod = GapsFixMethod::None,
     }
 }
 
@@ -44,18 +54,24 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
     .constructor(move |call, p: Create| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
         let profile = p.media_profile.profile().ok_or_else(|| {
-            let message = "mediaProfile: KURENTO_SPLIT_RECORDER is not available; choose a container, such as WEBM or MP4";
-            Error::new(Code::NotImplemented, message)
+            // What Kurento says where the plugin for it is missing, which is not part of Kurento.
+            let message = "Kurento Split Recorder not supported; for one file after the other set segmentDuration";
+            Error::new(Code::IllegalParam, message)
         })?;
         let options = Options {
-            path: uri::path(&p.uri)?,
+            naming: Arc::new(Naming::new(uri::pattern(&p.uri)?)),
             uri: p.uri,
             profile,
             stop_on_end_of_stream: p.stop_on_end_of_stream,
         };
+        let changeable = Changeable {
+            segment_duration: p.segment_duration,
+            segment_size: p.segment_size,
+            gaps: p.gaps_fix,
+        };
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.RecorderEndpoint")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let this = RecorderEndpoint::new(element, timeline.clone(), recordings.clone(), options);
+        let this = RecorderEndpoint::new(element, timeline.clone(), recordings.clone(), options, changeable)?;
         pipeline.join(this.clone());
         Ok(this)
     })
@@ -79,6 +95,28 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
             Ok(())
         },
     )
+    .settable(
+        "segmentDuration",
+        "How long a file may be, milliseconds, 1000 to 2147483647: the next begins at the first keyframe after that, which the source \
+         is asked for, and nothing is lost or doubled in between. 0, the default: one file for all. From the next record on. Not \
+         in Kurento.",
+        |this| this.changeable().segment_duration,
+        |this, ms: i64| this.change(|c| c.segment_duration = ms),
+    )
+    .settable(
+        "segmentSize",
+        "How much media a file may hold, bytes, at least 65536; as segmentDuration, and with both whichever comes first. 0, the \
+         default: without a bound. Not in Kurento.",
+        |this| this.changeable().segment_size,
+        |this, bytes: i64| this.change(|c| c.segment_size = bytes),
+    )
+    .settable(
+        "gapsFix",
+        "What is done when media is missing. From the next record on. In Kurento a setting of the server.",
+        |this| this.changeable().gaps,
+        |this, gaps: GapsFixMethod| this.change(|c| c.gaps = gaps),
+    )
+    .event::<FileRecorded>()
     .event::<Recording>()
     .event::<Paused>()
     .event::<Stopped>()

@@ -1,8 +1,8 @@
 //! States and events of a recorder, as clients see them.
 
 use std::any::Any;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::SystemTime;
 
 use kms_core::events;
 use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
@@ -12,9 +12,13 @@ use kms_core::{Element, ElementCore, Object, ObjectCore};
 use protocol::{Code, Error, event};
 use tokio::sync::oneshot;
 
+use super::file::Closed;
+use super::naming::Naming;
 use super::profile::Profile;
 use super::recordings::{OpenFile, Recordings};
-use super::writer::{News, Writer};
+use super::segments::{GapsFixMethod, Segments};
+use super::uri;
+use super::writer::{News, Plan, Writer};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
 
 event! { "elements"
@@ -26,6 +30,18 @@ event! { "elements"
 
     /// The recording ended, and its file is closed.
     pub struct Stopped: Media {}
+
+    /// A file of the recording is complete: a segment, the last of them, or the only one. Not in Kurento.
+    pub struct FileRecorded: Media {
+        /// The file, as a URI.
+        uri "uri": String,
+        /// When it begins, milliseconds since 1970, UTC.
+        start "start": i64,
+        /// How long it is, milliseconds.
+        duration "duration": i64,
+        /// How large it is, bytes.
+        size "size": i64,
+    }
 }
 
 /// Bitrate of video that has to be encoded for a recording, bits a second, unless the user asks for another: the default of
@@ -75,12 +91,29 @@ struct State {
 pub(super) struct Options {
     /// As the client wrote it.
     pub(super) uri: String,
-    /// The file it names.
-    pub(super) path: PathBuf,
+    /// The files it names.
+    pub(super) naming: Arc<Naming>,
     /// What goes into it.
     pub(super) profile: Profile,
     /// Whether to stop when all sources have reached their end.
     pub(super) stop_on_end_of_stream: bool,
+}
+
+/// What clients may change; it applies from the next `record` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changeable {
+    /// How long files may be, milliseconds; 0: without a bound.
+    pub(super) segment_duration: i64,
+    /// How large files may be, bytes; 0: without a bound.
+    pub(super) segment_size: i64,
+    /// What is done about gaps.
+    pub(super) gaps: GapsFixMethod,
+}
+
+impl Changeable {
+    fn segments(&self) -> Result<Segments, Error> {
+        Segments::new(self.segment_duration, self.segment_size)
+    }
 }
 
 /// A recorder. What takes time or locks is done on the thread of [`Recordings`].
@@ -90,6 +123,8 @@ pub struct RecorderEndpoint {
     timeline: Timeline,
     recordings: Recordings,
     options: Options,
+    /// Changed by clients' calls.
+    changeable: Mutex<Changeable>,
     /// Changed by clients' calls, by the graph (sources) and on the recorders' thread. Held for moments only.
     state: Mutex<State>,
 }
@@ -100,15 +135,33 @@ impl RecorderEndpoint {
         timeline: Timeline,
         recordings: Recordings,
         options: Options,
-    ) -> Arc<RecorderEndpoint> {
-        Arc::new_cyclic(|this| RecorderEndpoint {
+        changeable: Changeable,
+    ) -> Result<Arc<RecorderEndpoint>, Error> {
+        changeable.segments()?;
+        Ok(Arc::new_cyclic(|this| RecorderEndpoint {
             this: this.clone(),
             element,
             timeline,
             recordings,
             options,
+            changeable: Mutex::new(changeable),
             state: Mutex::default(),
-        })
+        }))
+    }
+
+    /// What clients may change.
+    pub(super) fn changeable(&self) -> Changeable {
+        *lock(&self.changeable)
+    }
+
+    /// Changes it, or refuses and leaves it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Changeable)) -> Result<(), Error> {
+        let mut current = lock(&self.changeable);
+        let mut next = *current;
+        change(&mut next);
+        next.segments()?;
+        *current = next;
+        Ok(())
     }
 
     /// Does this on the recorders' thread, if the recorder still exists then.
@@ -157,8 +210,15 @@ impl RecorderEndpoint {
                 }
             });
         };
-        let (profile, path) = (self.options.profile, self.options.path.clone());
-        let writer = Arc::new(Writer::new(&self.timeline, profile, path, tell));
+        let changeable = self.changeable();
+        let plan = Plan {
+            profile: self.options.profile,
+            naming: self.options.naming.clone(),
+            name: self.core().name(),
+            segments: changeable.segments().unwrap_or_default(),
+            gaps: changeable.gaps,
+        };
+        let writer = Arc::new(Writer::new(&self.timeline, plan, tell));
         state.ended = [false; 2];
         state.failures = [0; 2];
         state.active = Some(Active {
@@ -170,7 +230,7 @@ impl RecorderEndpoint {
             _open: self.recordings.opened(),
         });
         self.soon(|this| {
-            match writable(&this.options.path) {
+            match writable(&this.options.naming.example(&this.core().name())) {
                 Ok(()) => KINDS.into_iter().for_each(|kind| this.feed(kind)),
                 Err(error) => {
                     this.fail(Code::UriPathFileNotFound, &error);
@@ -206,6 +266,11 @@ impl RecorderEndpoint {
                 };
                 self.fail(code, &error);
             }
+            News::Unfit(kind) => self.feed(kind),
+            News::Closed(closed, file) => {
+                drop(file);
+                self.file_closed(&closed);
+            }
             News::Finished => self.finished(),
         }
     }
@@ -233,6 +298,23 @@ impl RecorderEndpoint {
             description: error.message.clone(),
             error_code: code.number(),
             error_type: code.name().into(),
+        });
+    }
+
+    /// A file is complete; on the recorders' thread.
+    fn file_closed(&self, closed: &Closed) {
+        let Some(path) = &closed.path else { return };
+        let since = closed
+            .at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let whole = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
+        let size = std::fs::metadata(path).map_or(0, |file| file.len());
+        self.core().raise(&FileRecorded {
+            uri: uri::file(path),
+            start: whole(since.as_millis()),
+            duration: whole(closed.duration.mseconds().into()),
+            size: whole(size.into()),
         });
     }
 

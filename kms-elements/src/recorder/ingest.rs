@@ -48,6 +48,7 @@ impl Arrived {
 /// A segment that an input feeds and that hands over what arrives, parsed.
 pub(super) struct Ingest {
     codec: Codec,
+    shape: Option<(i32, i32)>,
     input: Input,
     sink: AppSink,
     /// Stopped when it is dropped.
@@ -63,10 +64,11 @@ pub(super) enum Told {
 }
 
 impl Ingest {
-    /// One for a codec. `longest`: how much it may hold back.
+    /// One for a codec. With a shape, rate and channels, it takes raw sound and gives AAC of that shape. `longest`: how much it
+    /// may hold back.
     pub(super) fn new(
         timeline: &Timeline,
-        (codec, parser): (Codec, &str),
+        (codec, parser, shape): (Codec, &str, Option<(i32, i32)>),
         longest: gst::ClockTime,
         tell: impl Fn(Told) + Send + Sync + 'static,
     ) -> Result<Ingest, MediaError> {
@@ -86,7 +88,13 @@ impl Ingest {
             }
         });
         let input = Input::new(&segment, longest)?;
-        let parser = segment.add(parser)?;
+        let parser = match shape {
+            None => segment.add(parser)?,
+            Some((rate, channels)) => segment.add(&format!(
+                "audioconvert ! audioresample ! capsfilter caps=audio/x-raw,rate={rate},channels={channels} ! \
+                 avenc_aac bitrate=96000 ! {parser}"
+            ))?,
+        };
         let sink = AppSink::builder().sync(false).async_(false).build();
         sink.set_property("enable-last-sample", false);
         sink.set_callbacks(
@@ -113,6 +121,7 @@ impl Ingest {
         segment.play()?;
         Ok(Ingest {
             codec,
+            shape,
             input,
             sink,
             _segment: segment,
@@ -122,6 +131,11 @@ impl Ingest {
     /// Its codec.
     pub(super) fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Rate and channels that sound is converted to; `None`: it is not converted here.
+    pub(super) fn shape(&self) -> Option<(i32, i32)> {
+        self.shape
     }
 
     /// Feeds it from a branch, or from none.

@@ -4,7 +4,11 @@
 //! |---|---|
 //! | `class.rs` | the remote class: constructor, methods, events |
 //! | `endpoint.rs` | states and events, as clients see them |
-//! | `writer.rs` | one file from its first buffer to its last |
+//! | `writer.rs`, `writer/roll.rs` | a recording: what comes, and the files that it goes into, one after the other |
+//! | `file.rs` | one file from its first buffer to its last |
+//! | `segments.rs` | when the next file begins |
+//! | `naming.rs`, `pattern.rs` | what files are called |
+//! | `keyframes.rs` | when a keyframe is asked for |
 //! | `track.rs` | a track of that file: its queue, and what fills its silence |
 //! | `file_time.rs` | which time in the file media gets |
 //! | `profile.rs` | containers: their codecs, muxers, and frames that say nothing |
@@ -15,11 +19,16 @@
 
 mod class;
 mod endpoint;
+mod file;
 mod file_time;
 mod ingest;
+mod keyframes;
+mod naming;
+mod pattern;
 mod placeholder;
 mod profile;
 mod recordings;
+mod segments;
 mod track;
 mod uri;
 mod writer;

@@ -29,7 +29,7 @@ remote_enum! { "elements"
         Mp4AudioOnly = "MP4_AUDIO_ONLY",
         /// Motion JPEG in Matroska, without audio.
         JpegVideoOnly = "JPEG_VIDEO_ONLY",
-        /// Not available on this server.
+        /// Refused, as by a Kurento without the plugin for it, which is not public. Segments do what it was for.
         KurentoSplitRecorder = "KURENTO_SPLIT_RECORDER",
         /// FLV: H.264; AAC. Others become these.
         Flv = "FLV",

@@ -1,12 +1,15 @@
 //! Where a recorder's URI points to.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use protocol::error::clip;
 use protocol::{Code, Error};
 
-/// The file that a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, or an absolute path as it is.
-pub(super) fn path(uri: &str) -> Result<PathBuf, Error> {
+use super::pattern::Pattern;
+
+/// The files that a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, or an absolute path as it is. Both may
+/// have fields in them.
+pub(super) fn pattern(uri: &str) -> Result<Pattern, Error> {
     let refused = |why: &str| {
         let message = format!(
             "'{}' can't be recorded to: {why}. Supported are file:///absolute/path and absolute paths",
@@ -14,24 +17,35 @@ pub(super) fn path(uri: &str) -> Result<PathBuf, Error> {
         );
         Error::new(Code::IllegalParam, message)
     };
-    let path = match uri.split_once("://") {
+    let parsed = match uri.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
             let at = rest.find('/').ok_or_else(|| refused("it has no path"))?;
             if !rest[..at].is_empty() && !rest[..at].eq_ignore_ascii_case("localhost") {
                 return Err(refused("it names another host"));
             }
-            decode(&rest[at..]).ok_or_else(|| refused("its percent-encoding is wrong"))?
+            Pattern::parse(&rest[at..], decode)
         }
         Some((scheme, _)) => {
             return Err(refused(&format!("{} is not supported", clip(scheme))));
         }
-        None if uri.starts_with('/') => uri.to_owned(),
+        None if uri.starts_with('/') => Pattern::parse(uri, |text| Some(text.to_owned())),
         None => return Err(refused("it is neither a URI nor an absolute path")),
     };
-    if path.ends_with('/') || path.contains('\0') {
-        return Err(refused("it names no file"));
+    parsed.map_err(|error| refused(&error.to_string()))
+}
+
+/// The URI of a file, as RFC 8089 says.
+pub(super) fn file(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(byte);
+        if plain {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
     }
-    Ok(PathBuf::from(path))
+    uri
 }
 
 /// Undoes percent-encoding; `None` if it is wrong or not UTF-8.
@@ -51,7 +65,20 @@ fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::SystemTime;
+
+    use super::super::pattern::Values;
     use super::*;
+
+    fn path(uri: &str) -> Result<PathBuf, Error> {
+        let values = Values {
+            name: "cam",
+            at: SystemTime::UNIX_EPOCH,
+            number: 1,
+        };
+        pattern(uri).map(|pattern| pattern.path(values))
+    }
 
     #[test]
     fn files_are_found() {
@@ -60,8 +87,17 @@ mod tests {
             ("file:///tmp/with%20space/%C3%A9.mp4", "/tmp/with space/é.mp4"),
             ("FILE://localhost/tmp/a", "/tmp/a"),
             ("/tmp/100%.webm", "/tmp/100%.webm"),
+            ("file:///tmp/%7Bn%7D/{n}.mp4", "/tmp/{n}/1.mp4"),
+            ("/tmp/{name}/{YYYY}/{hh}{mm}{ss}.mp4", "/tmp/cam/1970/000000.mp4"),
         ] {
             assert_eq!(path(uri), Ok(PathBuf::from(file)));
+        }
+    }
+
+    #[test]
+    fn the_uri_of_a_file_names_it() {
+        for name in ["/tmp/with space/é{n}%.mp4", "/a-b_c.mp4"] {
+            assert_eq!(path(&file(Path::new(name))), Ok(PathBuf::from(name)));
         }
     }
 
@@ -75,6 +111,8 @@ mod tests {
             "file:///tmp/%zz",
             "file:///tmp/%ff",
             "file:///a%00b",
+            "file:///tmp/{year}.mp4",
+            "file:///tmp/a/../b.mp4",
             "relative.webm",
             "",
         ] {

@@ -233,5 +233,5 @@ fn what_cannot_be_recorded_is_refused_at_once() {
     assert!(error.message.contains("file:///absolute/path"), "{error}");
     let split =
         json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
-    assert_eq!(refused(split).code, protocol::Code::NotImplemented);
+    assert_eq!(refused(split).code, protocol::Code::IllegalParam);
 }
