@@ -7,3 +7,5 @@ mod daemon;
 mod files;
 mod player;
 mod recorder;
+mod recorder_faults;
+mod recorder_segments;

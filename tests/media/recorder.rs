@@ -14,7 +14,7 @@ use crate::files::{Folder, uri};
 use crate::player::{pipeline, within};
 
 /// What ffprobe says of a file that decodes without an error: names of the codecs, and seconds.
-fn judge(file: &Path) -> (Vec<String>, f64) {
+pub(crate) fn judge(file: &Path) -> (Vec<String>, f64) {
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(file)
@@ -49,7 +49,7 @@ fn judge(file: &Path) -> (Vec<String>, f64) {
 }
 
 /// Milliseconds between flash and beep at their worst, as tests/media/flash_beep.py measures them.
-fn out_of_sync(file: &Path) -> f64 {
+pub(crate) fn out_of_sync(file: &Path) -> f64 {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/flash_beep.py");
     let output = Command::new("/usr/bin/python3")
         .arg(script)

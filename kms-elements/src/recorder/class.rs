@@ -13,6 +13,7 @@ use super::naming::Naming;
 use super::profile::MediaProfileSpecType;
 use super::recordings::Recordings;
 use super::segments::GapsFixMethod;
+use super::snapshot::{self, SnapshotFormat};
 use super::uri;
 use crate::endpoint::uri_endpoint;
 
@@ -36,6 +37,20 @@ params! {
         segment_size "segmentSize": i64 = 0,
         /// As the property. In Kurento a setting of the server.
         gaps_fix "gapsFix": GapsFixMethod = GapsFixMethod::None,
+        /// As the property. Not in Kurento.
+        retention_age "retentionAge": i64 = 0,
+        /// As the property. Not in Kurento.
+        retention_size "retentionSize": i64 = 0,
+    }
+}
+
+params! {
+    /// Parameters of `takeSnapshot`.
+    pub struct TakeSnapshot {
+        /// Where to write it, as the recorder's uri; a file of this name is overwritten. Left out: it is answered.
+        uri "uri": Option<String>,
+        /// How it is encoded.
+        format "format": SnapshotFormat = SnapshotFormat::Jpeg,
     }
 }
 
@@ -59,7 +74,7 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
             Error::new(Code::IllegalParam, message)
         })?;
         let options = Options {
-            naming: Arc::new(Naming::new(uri::pattern(&p.uri)?)),
+            naming: Arc::new(Naming::new(uri::pattern(&p.uri)?, recordings.in_use().clone())),
             uri: p.uri,
             profile,
             stop_on_end_of_stream: p.stop_on_end_of_stream,
@@ -68,6 +83,8 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
             segment_duration: p.segment_duration,
             segment_size: p.segment_size,
             gaps: p.gaps_fix,
+            retention_age: p.retention_age,
+            retention_size: p.retention_size,
         };
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.RecorderEndpoint")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
@@ -115,6 +132,33 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
         "What is done when media is missing. From the next record on. In Kurento a setting of the server.",
         |this| this.changeable().gaps,
         |this, gaps: GapsFixMethod| this.change(|c| c.gaps = gaps),
+    )
+    .settable(
+        "retentionAge",
+        "Files that were written to for the last time so many seconds ago are removed, if this recorder's URI, with its present \
+         name, can have given them their names: those of earlier recordings and of other recorders with the same URI too, \
+         nothing else. 0, the default: none. At once, and then every 30 s while the recorder exists. Not in Kurento.",
+        |this| this.changeable().retention_age,
+        |this, seconds: i64| this.change(|c| c.retention_age = seconds),
+    )
+    .settable(
+        "retentionSize",
+        "So many bytes of those files, together, are kept: the oldest are removed when there are more. Those that are being \
+         written are counted, but never removed. 0, the default: all. Not in Kurento.",
+        |this| this.changeable().retention_size,
+        |this, bytes: i64| this.change(|c| c.retention_size = bytes),
+    )
+    .async_method(
+        "takeSnapshot",
+        "Takes a picture of the video that the recorder is fed, recording or not. Answers the picture, base64 (RFC 4648), or with \
+         a uri that of the file it was written to. What is encoded is shown from a keyframe on, which the source is asked for: \
+         from one that can't be asked the picture comes with its next. Error 40111 if no video is connected or none comes within \
+         10 s. Not in Kurento.",
+        |this, _, p: TakeSnapshot| async move {
+            let file = p.uri.as_deref().map(uri::pattern).transpose()?;
+            let picture = this.take_picture(p.format).await?;
+            snapshot::deliver(picture, file, this.core().name()).await
+        },
     )
     .event::<FileRecorded>()
     .event::<Recording>()

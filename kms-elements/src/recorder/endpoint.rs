@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
+use gst::prelude::*;
 use kms_core::events;
 use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
 use kms_core::object::lock;
@@ -16,7 +17,9 @@ use super::file::Closed;
 use super::naming::Naming;
 use super::profile::Profile;
 use super::recordings::{OpenFile, Recordings};
+use super::retention::Retention;
 use super::segments::{GapsFixMethod, Segments};
+use super::snapshot::{PATIENCE, Snapshot, SnapshotFormat};
 use super::uri;
 use super::writer::{News, Plan, Writer};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
@@ -49,6 +52,9 @@ event! { "elements"
 const VIDEO_BITRATE: u32 = 2_500_000;
 /// That default.
 const LIVE_BITRATE: i32 = 300_000;
+
+/// How often recordings are looked through for those that are too old.
+const TIDY: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
 /// A recording ends when what is had from one source has failed so often.
 const MOST_FAILURES: u32 = 3;
@@ -108,11 +114,24 @@ pub(super) struct Changeable {
     pub(super) segment_size: i64,
     /// What is done about gaps.
     pub(super) gaps: GapsFixMethod,
+    /// How old recordings may become, seconds; 0: without a bound. At once.
+    pub(super) retention_age: i64,
+    /// How large all recordings may be together, bytes; 0: without a bound. At once.
+    pub(super) retention_size: i64,
 }
 
 impl Changeable {
     fn segments(&self) -> Result<Segments, Error> {
         Segments::new(self.segment_duration, self.segment_size)
+    }
+
+    fn retention(&self) -> Result<Retention, Error> {
+        Retention::new(self.retention_age, self.retention_size)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.segments()?;
+        self.retention().map(drop)
     }
 }
 
@@ -127,6 +146,16 @@ pub struct RecorderEndpoint {
     changeable: Mutex<Changeable>,
     /// Changed by clients' calls, by the graph (sources) and on the recorders' thread. Held for moments only.
     state: Mutex<State>,
+    /// Calls for old recordings to be removed.
+    tidied: Mutex<Option<gst::PeriodicClockId>>,
+}
+
+impl Drop for RecorderEndpoint {
+    fn drop(&mut self) {
+        if let Some(tick) = lock(&self.tidied).take() {
+            tick.unschedule();
+        }
+    }
 }
 
 impl RecorderEndpoint {
@@ -137,8 +166,8 @@ impl RecorderEndpoint {
         options: Options,
         changeable: Changeable,
     ) -> Result<Arc<RecorderEndpoint>, Error> {
-        changeable.segments()?;
-        Ok(Arc::new_cyclic(|this| RecorderEndpoint {
+        changeable.check()?;
+        let recorder = Arc::new_cyclic(|this| RecorderEndpoint {
             this: this.clone(),
             element,
             timeline,
@@ -146,7 +175,48 @@ impl RecorderEndpoint {
             options,
             changeable: Mutex::new(changeable),
             state: Mutex::default(),
-        }))
+            tidied: Mutex::new(None),
+        });
+        recorder.tidy_now_and_then();
+        Ok(recorder)
+    }
+
+    /// Removes recordings that are too old or too many, now and every [`TIDY`] as long as the recorder exists.
+    fn tidy_now_and_then(&self) {
+        let clock = self.timeline.clock();
+        let tick = clock.new_periodic_id(clock.time() + TIDY, TIDY);
+        let this = self.this.clone();
+        let waits = tick.wait_async(move |_, _, _| {
+            if let Some(this) = this.upgrade() {
+                this.tidy();
+            }
+        });
+        match waits {
+            Ok(_) => *lock(&self.tidied) = Some(tick),
+            Err(error) => {
+                tracing::error!(%error, "recordings that grow old are removed only when new ones are made")
+            }
+        }
+        self.tidy();
+    }
+
+    /// Removes recordings that are too old or too many, beside all media.
+    fn tidy(&self) {
+        let Ok(retention) = self.changeable().retention() else {
+            return;
+        };
+        if retention.is_none() {
+            return;
+        }
+        let (naming, name) = (self.options.naming.clone(), self.core().name());
+        let in_use = self.recordings.in_use().clone();
+        self.recordings.when_there_is_time(move || {
+            let in_use = lock(&in_use).clone();
+            let removed = retention.sweep(naming.pattern(), &name, &in_use);
+            if removed > 0 {
+                tracing::info!(recorder = %name, removed, "old recordings were removed");
+            }
+        });
     }
 
     /// What clients may change.
@@ -159,9 +229,30 @@ impl RecorderEndpoint {
         let mut current = lock(&self.changeable);
         let mut next = *current;
         change(&mut next);
-        next.segments()?;
+        next.check()?;
         *current = next;
+        drop(current);
+        self.tidy();
         Ok(())
+    }
+
+    /// A picture of what the source of video shows now.
+    pub(super) async fn take_picture(self: &Arc<Self>, format: SnapshotFormat) -> Result<Vec<u8>, Error> {
+        let refused = |why: &str| Error::new(Code::OperationNotSupported, format!("No picture: {why}"));
+        let source = lock(&self.state).sources[index(MediaType::Video)].clone();
+        let source = source.ok_or_else(|| refused("no source of video is connected"))?;
+        let (done, picture) = oneshot::channel();
+        let (taken, taking) = oneshot::channel();
+        self.soon(move |this| {
+            // Kept by whoever waits, or dropped with them.
+            let _ = taken.send(Snapshot::take(&this.timeline, &source, format, done));
+        });
+        let _taking = taking.await;
+        match tokio::time::timeout(PATIENCE, picture).await {
+            Ok(Ok(picture)) => picture,
+            Ok(Err(_)) => Err(refused("the recorder has ended")),
+            Err(_) => Err(refused("none came within 10 s")),
+        }
     }
 
     /// Does this on the recorders' thread, if the recorder still exists then.
@@ -316,6 +407,7 @@ impl RecorderEndpoint {
             duration: whole(closed.duration.mseconds().into()),
             size: whole(size.into()),
         });
+        self.tidy();
     }
 
     fn finished(&self) {

@@ -13,6 +13,7 @@ use kms_core::types::MediaType;
 
 use super::file_time::{FileTime, Times};
 use super::ingest::Arrived;
+use super::naming::Taken;
 use super::profile::Container;
 use super::track::Output;
 
@@ -49,7 +50,7 @@ pub(super) struct File {
     pub(super) outs: [Option<Output>; 2],
     pub(super) time: FileTime,
     /// Known once it is opened.
-    path: Arc<OnceLock<PathBuf>>,
+    path: Arc<OnceLock<Taken>>,
     at: SystemTime,
     /// Media that was written, bytes.
     pub(super) bytes: u64,
@@ -73,7 +74,7 @@ impl File {
     /// thread, and media waits for that.
     pub(super) fn open(
         opening: Opening<'_>,
-        make: impl FnOnce() -> io::Result<PathBuf> + Send + 'static,
+        make: impl FnOnce() -> io::Result<Taken> + Send + 'static,
         report: impl Fn(Report) + Send + Sync + 'static,
     ) -> Result<File, MediaError> {
         let report = Arc::new(report);
@@ -114,9 +115,9 @@ impl File {
         let path = Arc::new(OnceLock::new());
         let made = path.clone();
         segment.later(move |pipeline| match make() {
-            Ok(path) => {
-                sink.set_property("location", path.to_string_lossy().as_ref());
-                let _ = made.set(path);
+            Ok(taken) => {
+                sink.set_property("location", taken.path.to_string_lossy().as_ref());
+                let _ = made.set(taken);
                 if let Err(error) = pipeline.set_state(gst::State::Playing) {
                     // The element that failed has said why.
                     tracing::debug!(%error, "a file can't be opened");
@@ -152,13 +153,14 @@ impl File {
 
     /// The file's name, once it has one.
     pub(super) fn path(&self) -> Option<&PathBuf> {
-        self.path.get()
+        self.path.get().map(|taken| &taken.path)
     }
 
     /// Does something that touches the disk, on another thread and after what was asked for before.
     pub(super) fn later(&self, job: impl FnOnce(Option<PathBuf>) + Send + 'static) {
         let path = self.path.clone();
-        self.segment.later(move |_| job(path.get().cloned()));
+        self.segment
+            .later(move |_| job(path.get().map(|taken| taken.path.clone())));
     }
 
     /// Writes a buffer at its place in the file. A hole in audio that is longer than `hole` is filled.
@@ -241,7 +243,7 @@ impl File {
         if let Some(out) = &mut self.outs[index(kind)]
             && !out.ended
         {
-            tracing::debug!(file = ?self.path.get(), codec = %out.codec, buffers = out.written, until = %out.time.end(), "a track ends");
+            tracing::debug!(file = ?self.path.get().map(|t| &t.path), codec = %out.codec, buffers = out.written, until = %out.time.end(), "a track ends");
             out.ended = true;
             // Refused only by an appsrc that has stopped.
             let _ = out.appsrc.end_of_stream();
@@ -256,7 +258,7 @@ impl File {
     /// What there is to tell of it.
     pub(super) fn closed(&self) -> Closed {
         Closed {
-            path: self.path.get().cloned(),
+            path: self.path().cloned(),
             at: self.at,
             duration: self.time.end(),
         }
@@ -265,7 +267,7 @@ impl File {
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "file {} at {:?}", self.id, self.path.get())
+        write!(f, "file {} at {:?}", self.id, self.path())
     }
 }
 

@@ -145,14 +145,19 @@ impl Ingest {
 
     /// Asks whoever encodes it for a keyframe.
     pub(super) fn request_keyframe(&self) {
-        let Some(pad) = self.sink.static_pad("sink") else {
-            return;
-        };
-        let request = gst::Structure::builder("GstForceKeyUnit")
-            .field("running-time", u64::MAX)
-            .field("all-headers", true)
-            .field("count", 0u32)
-            .build();
-        pad.push_event(gst::event::CustomUpstream::new(request));
+        request_keyframe(&self.sink);
     }
+}
+
+/// Asks whoever encodes what arrives there for a keyframe.
+pub(super) fn request_keyframe(sink: &AppSink) {
+    let Some(pad) = sink.static_pad("sink") else {
+        return;
+    };
+    let request = gst::Structure::builder("GstForceKeyUnit")
+        .field("running-time", u64::MAX)
+        .field("all-headers", true)
+        .field("count", 0u32)
+        .build();
+    pad.push_event(gst::event::CustomUpstream::new(request));
 }

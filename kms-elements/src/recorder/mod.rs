@@ -8,13 +8,15 @@
 //! | `file.rs` | one file from its first buffer to its last |
 //! | `segments.rs` | when the next file begins |
 //! | `naming.rs`, `pattern.rs` | what files are called |
+//! | `retention.rs` | which files are removed |
+//! | `snapshot.rs` | a picture of what is shown now |
 //! | `keyframes.rs` | when a keyframe is asked for |
 //! | `track.rs` | a track of that file: its queue, and what fills its silence |
 //! | `file_time.rs` | which time in the file media gets |
 //! | `profile.rs` | containers: their codecs, muxers, and frames that say nothing |
 //! | `ingest.rs` | media of a source, in the form that muxers take |
 //! | `placeholder.rs` | the beginning of a track whose media is not there yet |
-//! | `recordings.rs` | the thread that recorders work on, and how many files are open |
+//! | `recordings.rs` | the threads that recorders work on, and which files are open |
 //! | `uri.rs` | where a URI points to |
 
 mod class;
@@ -28,7 +30,9 @@ mod pattern;
 mod placeholder;
 mod profile;
 mod recordings;
+mod retention;
 mod segments;
+mod snapshot;
 mod track;
 mod uri;
 mod writer;

@@ -1,21 +1,42 @@
 //! Which file comes next.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
+
+use kms_core::object::lock;
 
 use super::pattern::{Pattern, Values, numbered};
 
 /// A name that is taken is tried with numbers up to this one.
 const MOST_ALIKE: u32 = 10_000;
 
+/// Files that are being written, which nobody may remove. Clones are the same.
+pub(super) type InUse = Arc<Mutex<HashSet<PathBuf>>>;
+
+/// A file that is being written, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    in_use: InUse,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        lock(&self.in_use).remove(&self.path);
+    }
+}
+
 /// The files of one recorder, one after the other. What it does touches the disk.
 pub(super) struct Naming {
     pattern: Pattern,
+    in_use: InUse,
     /// Files begun so far.
     count: AtomicU64,
     /// The file system of the first file: what is mounted there must not go away unnoticed.
@@ -24,9 +45,10 @@ pub(super) struct Naming {
 
 impl Naming {
     /// One that has begun no file.
-    pub(super) fn new(pattern: Pattern) -> Naming {
+    pub(super) fn new(pattern: Pattern, in_use: InUse) -> Naming {
         Naming {
             pattern,
+            in_use,
             count: AtomicU64::new(0),
             device: OnceLock::new(),
         }
@@ -48,7 +70,7 @@ impl Naming {
 
     /// Makes the file that begins at `at`, empty, and its directories. A recording of one file with a fixed name takes the place
     /// of what is there (`overwrite`); else a name that is taken gets a number: nothing is lost.
-    pub(super) fn begin(&self, name: &str, at: SystemTime, overwrite: bool) -> io::Result<PathBuf> {
+    pub(super) fn begin(&self, name: &str, at: SystemTime, overwrite: bool) -> io::Result<Taken> {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.pattern.path(Values { name, at, number });
         let directory = path.parent().unwrap_or(Path::new("/"));
@@ -59,7 +81,7 @@ impl Naming {
         }
         if overwrite && self.pattern.is_fixed() {
             OpenOptions::new().create(true).append(true).open(&path)?;
-            return Ok(path);
+            return Ok(self.take(path));
         }
         let plain = path
             .file_name()
@@ -73,12 +95,18 @@ impl Naming {
                 path.with_file_name(numbered(&plain, alike))
             };
             match OpenOptions::new().create_new(true).write(true).open(&path) {
-                Ok(_) => return Ok(path),
+                Ok(_) => return Ok(self.take(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    fn take(&self, path: PathBuf) -> Taken {
+        lock(&self.in_use).insert(path.clone());
+        let in_use = self.in_use.clone();
+        Taken { path, in_use }
     }
 }
 
@@ -91,9 +119,13 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("kms-naming-{}", std::process::id()));
         let text = format!("{}/deep/a.mp4", folder.display());
         let pattern = Pattern::parse(&text, |t| Some(t.to_owned())).expect("a pattern");
-        let naming = Naming::new(pattern);
+        let naming = Naming::new(pattern, InUse::default());
         let begin = |overwrite| {
-            let path = naming.begin("", SystemTime::now(), overwrite).expect("a file");
+            let path = naming
+                .begin("", SystemTime::now(), overwrite)
+                .expect("a file")
+                .path
+                .clone();
             path.file_name().expect("a name").to_string_lossy().into_owned()
         };
         assert_eq!(begin(false), "a.mp4");
@@ -108,10 +140,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("kms-counted-{}", std::process::id()));
         let text = format!("{}/{{n}}.mp4", folder.display());
         let pattern = Pattern::parse(&text, |t| Some(t.to_owned())).expect("a pattern");
-        let naming = Naming::new(pattern);
+        let naming = Naming::new(pattern, InUse::default());
         for n in 1..4 {
             assert_eq!(naming.example(""), folder.join(format!("{n}.mp4")));
-            let path = naming.begin("", SystemTime::now(), true).expect("a file");
+            let path = naming
+                .begin("", SystemTime::now(), true)
+                .expect("a file")
+                .path
+                .clone();
             assert_eq!(path, folder.join(format!("{n}.mp4")));
         }
         std::fs::remove_dir_all(folder).expect("removed");

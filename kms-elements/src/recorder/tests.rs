@@ -14,13 +14,14 @@ use kms_core::types::MediaType;
 use serde_json::Value;
 
 use super::file::Closed;
-use super::naming::Naming;
+use super::naming::{InUse, Naming};
 use super::profile::MediaProfileSpecType as Profile;
 use super::segments::{GapsFixMethod, Segments};
 use super::uri;
 use super::writer::{News, Plan, Writer};
 
 mod events;
+mod gaps;
 mod segments;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -138,7 +139,7 @@ impl File {
         let pattern = uri::pattern(path.to_str().expect("text")).expect("a pattern");
         let plan = Plan {
             profile,
-            naming: Arc::new(Naming::new(pattern)),
+            naming: Arc::new(Naming::new(pattern, InUse::default())),
             name: name.into(),
             segments,
             gaps,
