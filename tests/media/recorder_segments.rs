@@ -90,9 +90,9 @@ async fn a_camera_is_recorded_into_files_of_three_seconds_and_old_ones_go() {
     std::fs::write(&foreign, [0; 100]).unwrap();
     let newest = recorded.last().unwrap();
     recorder.set_retention_size(newest.size + 1).await.unwrap();
-    let first = path_of(&recorded[0].uri);
+    let third = path_of(&recorded[2].uri);
     for _ in 0..100 {
-        if !first.exists() {
+        if !third.exists() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

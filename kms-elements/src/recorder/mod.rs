@@ -14,6 +14,7 @@
 //! | `track.rs` | a track of that file: its queue, and what fills its silence |
 //! | `file_time.rs` | which time in the file media gets |
 //! | `profile.rs` | containers: their codecs, muxers, and frames that say nothing |
+//! | `fragments.rs` | mends what the MP4 muxer writes wrong |
 //! | `ingest.rs` | media of a source, in the form that muxers take |
 //! | `placeholder.rs` | the beginning of a track whose media is not there yet |
 //! | `recordings.rs` | the threads that recorders work on, and which files are open |
@@ -23,6 +24,7 @@ mod class;
 mod endpoint;
 mod file;
 mod file_time;
+mod fragments;
 mod ingest;
 mod keyframes;
 mod naming;

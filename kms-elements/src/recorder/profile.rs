@@ -5,6 +5,8 @@ use kms_core::media::{Codec, Format, MediaError};
 use kms_core::types::MediaType;
 use protocol::remote_enum;
 
+use super::fragments;
+
 remote_enum! { "elements"
     /// Container of a recording, and which kinds of media go into it. Media that the container can hold is written as it is;
     /// other media is transcoded to the codecs named here.
@@ -168,6 +170,9 @@ impl Container {
             })?;
         for (property, value) in properties {
             muxer.set_property_from_str(property, value);
+        }
+        if self == Container::Mp4 {
+            fragments::mend_from(&muxer);
         }
         Ok(muxer)
     }
