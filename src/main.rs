@@ -176,7 +176,8 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     let engines = Engines {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
         timeline: Timeline::start().map_err(|e| e.to_string())?,
-        recordings: Recordings::start().map_err(|e| format!("recorders can't start: {e}"))?,
+        recordings: Recordings::start(config.recorder.storage())
+            .map_err(|e| format!("recorders can't start: {e}"))?,
     };
     let webrtc = kms_elements::webrtc::Defaults {
         gather: config.webrtc.gather_settings(),

@@ -755,6 +755,11 @@ impl RecorderEndpoint {
         self.handle().on()
     }
 
+    /// Subscribes to [`FileUploaded`](events::FileUploaded).
+    pub fn on_file_uploaded(&self) -> Subscribe<events::FileUploaded> {
+        self.handle().on()
+    }
+
     /// Subscribes to [`Recording`](events::Recording).
     pub fn on_recording(&self) -> Subscribe<events::Recording> {
         self.handle().on()
@@ -1491,7 +1496,7 @@ pub mod events {
         pub tags: Vec<types::Tag>,
         /// Name of the event.
         pub r#type: String,
-        /// The file, as a URI.
+        /// The file, as a URI; where it goes, if that is a server: FileUploaded tells when it is there.
         pub uri: String,
         /// When it begins, milliseconds since 1970, UTC.
         pub start: i64,
@@ -1503,6 +1508,28 @@ pub mod events {
 
     impl crate::stubs::Event for FileRecorded {
         const NAME: &'static str = "FileRecorded";
+    }
+
+    /// A file of a recording that goes to a server is there. Not in Kurento.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct FileUploaded {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// Where it is.
+        pub uri: String,
+        /// How large it is, bytes.
+        pub size: i64,
+    }
+
+    impl crate::stubs::Event for FileUploaded {
+        const NAME: &'static str = "FileUploaded";
     }
 
     /// A candidate was found; give it to the remote.

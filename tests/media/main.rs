@@ -9,3 +9,4 @@ mod player;
 mod recorder;
 mod recorder_faults;
 mod recorder_segments;
+mod recorder_upload;

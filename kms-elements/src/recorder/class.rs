@@ -8,12 +8,15 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, params};
 use tokio::sync::oneshot;
 
-use super::endpoint::{Changeable, FileRecorded, Options, Paused, RecorderEndpoint, Recording, Stopped};
+use super::endpoint::{
+    Changeable, FileRecorded, FileUploaded, Options, Paused, RecorderEndpoint, Recording, Stopped,
+};
 use super::naming::Naming;
 use super::profile::MediaProfileSpecType;
 use super::recordings::Recordings;
 use super::segments::GapsFixMethod;
 use super::snapshot::{self, SnapshotFormat};
+use super::upload::Place;
 use super::uri;
 use crate::endpoint::uri_endpoint;
 
@@ -22,7 +25,8 @@ params! {
     pub struct Create {
         /// The pipeline it belongs to.
         media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
-        /// Where to record: file:///absolute/path, or an absolute path. Directories are made; a file of this name is
+        /// Where to record: file:///absolute/path, an absolute path, http(s)://server/path (PUT) or s3://bucket/key. What goes to a
+        /// server is written into a spool first, and sent from there, to S3 while it is recorded, until it is stored. Directories are made; a file of this name is
         /// overwritten. {YYYY}, {MM}, {DD}, {hh}, {mm} and {ss} stand for when a file begins (UTC), {n} for its number, from 1,
         /// and {name} for the recorder's name: then, and with segments, a name that is taken gets a number (-2). Braces that mean
         /// nothing are written %7B and %7D. Error 40107 for what names no file.
@@ -74,8 +78,12 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
             Error::new(Code::IllegalParam, message)
         })?;
         let options = Options {
-            naming: Arc::new(Naming::new(uri::pattern(&p.uri)?, recordings.in_use().clone())),
-            uri: p.uri,
+            naming: Arc::new(Naming::new(
+                uri::target(&p.uri)?,
+                recordings.in_use().clone(),
+                recordings.uploads().clone(),
+            )),
+            uri: Place::parse(&p.uri).map_or(p.uri, |place| place.to_string()),
             profile,
             stop_on_end_of_stream: p.stop_on_end_of_stream,
         };
@@ -155,12 +163,13 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
          from one that can't be asked the picture comes with its next. Error 40111 if no video is connected or none comes within \
          10 s. Not in Kurento.",
         |this, _, p: TakeSnapshot| async move {
-            let file = p.uri.as_deref().map(uri::pattern).transpose()?;
+            let target = p.uri.as_deref().map(uri::target).transpose()?;
             let picture = this.take_picture(p.format).await?;
-            snapshot::deliver(picture, file, this.core().name()).await
+            snapshot::deliver(picture, target, this.core().name(), this.uploads().clone()).await
         },
     )
     .event::<FileRecorded>()
+    .event::<FileUploaded>()
     .event::<Recording>()
     .event::<Paused>()
     .event::<Stopped>()

@@ -20,7 +20,7 @@ use super::recordings::{OpenFile, Recordings};
 use super::retention::Retention;
 use super::segments::{GapsFixMethod, Segments};
 use super::snapshot::{PATIENCE, Snapshot, SnapshotFormat};
-use super::uri;
+use super::upload::{Outcome, Uploads};
 use super::writer::{News, Plan, Writer};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
 
@@ -36,12 +36,22 @@ event! { "elements"
 
     /// A file of the recording is complete: a segment, the last of them, or the only one. Not in Kurento.
     pub struct FileRecorded: Media {
-        /// The file, as a URI.
+        /// The file, as a URI; where it goes, if that is a server: FileUploaded tells when it is there.
         uri "uri": String,
         /// When it begins, milliseconds since 1970, UTC.
         start "start": i64,
         /// How long it is, milliseconds.
         duration "duration": i64,
+        /// How large it is, bytes.
+        size "size": i64,
+    }
+}
+
+event! { "elements"
+    /// A file of a recording that goes to a server is there. Not in Kurento.
+    pub struct FileUploaded: Media {
+        /// Where it is.
+        uri "uri": String,
         /// How large it is, bytes.
         size "size": i64,
     }
@@ -129,8 +139,12 @@ impl Changeable {
         Retention::new(self.retention_age, self.retention_size)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, naming: &Naming) -> Result<(), Error> {
         self.segments()?;
+        if naming.local_pattern().is_none() && !self.retention()?.is_none() {
+            let message = "retentionAge and retentionSize are for files on this machine; servers have rules of their own";
+            return Err(Error::new(Code::IllegalParam, message));
+        }
         self.retention().map(drop)
     }
 }
@@ -166,7 +180,7 @@ impl RecorderEndpoint {
         options: Options,
         changeable: Changeable,
     ) -> Result<Arc<RecorderEndpoint>, Error> {
-        changeable.check()?;
+        changeable.check(&options.naming)?;
         let recorder = Arc::new_cyclic(|this| RecorderEndpoint {
             this: this.clone(),
             element,
@@ -177,8 +191,30 @@ impl RecorderEndpoint {
             state: Mutex::default(),
             tidied: Mutex::new(None),
         });
+        recorder.hear_of_uploads();
         recorder.tidy_now_and_then();
         Ok(recorder)
+    }
+
+    fn hear_of_uploads(&self) {
+        let (this, recordings) = (self.this.clone(), self.recordings.clone());
+        self.options.naming.on_outcome(Arc::new(move |place, outcome| {
+            let (this, uri) = (this.clone(), place.to_string());
+            recordings.soon(move || {
+                let Some(this) = this.upgrade() else { return };
+                match outcome {
+                    Outcome::Stored(size) => this.core().raise(&FileUploaded {
+                        uri,
+                        size: i64::try_from(size).unwrap_or(i64::MAX),
+                    }),
+                    Outcome::Delayed(why) => {
+                        let message =
+                            format!("'{uri}' can't be stored: {why}. It is tried again until it is");
+                        this.fail(Code::UriPathFileNotFound, &MediaError::new(message));
+                    }
+                }
+            });
+        }));
     }
 
     /// Removes recordings that are too old or too many, now and every [`TIDY`] as long as the recorder exists.
@@ -212,7 +248,10 @@ impl RecorderEndpoint {
         let in_use = self.recordings.in_use().clone();
         self.recordings.when_there_is_time(move || {
             let in_use = lock(&in_use).clone();
-            let removed = retention.sweep(naming.pattern(), &name, &in_use);
+            let Some(pattern) = naming.local_pattern() else {
+                return;
+            };
+            let removed = retention.sweep(pattern, &name, &in_use);
             if removed > 0 {
                 tracing::info!(recorder = %name, removed, "old recordings were removed");
             }
@@ -229,11 +268,16 @@ impl RecorderEndpoint {
         let mut current = lock(&self.changeable);
         let mut next = *current;
         change(&mut next);
-        next.check()?;
+        next.check(&self.options.naming)?;
         *current = next;
         drop(current);
         self.tidy();
         Ok(())
+    }
+
+    /// What carries files to servers.
+    pub(super) fn uploads(&self) -> &Uploads {
+        self.recordings.uploads()
     }
 
     /// A picture of what the source of video shows now.
@@ -321,13 +365,15 @@ impl RecorderEndpoint {
             _open: self.recordings.opened(),
         });
         self.soon(|this| {
-            match writable(&this.options.naming.example(&this.core().name())) {
-                Ok(()) => KINDS.into_iter().for_each(|kind| this.feed(kind)),
-                Err(error) => {
-                    this.fail(Code::UriPathFileNotFound, &error);
-                    this.end(None);
-                }
-            };
+            let (naming, name) = (&this.options.naming, this.core().name());
+            if let Err(error) = naming.check(&name) {
+                let path = naming.example(&name);
+                let message = format!("The file '{}' can't be written: {error}", path.display());
+                this.fail(Code::UriPathFileNotFound, &MediaError::new(message));
+                this.end(None);
+                return;
+            }
+            KINDS.into_iter().for_each(|kind| this.feed(kind));
         });
     }
 
@@ -402,7 +448,7 @@ impl RecorderEndpoint {
         let whole = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
         self.core().raise(&FileRecorded {
-            uri: uri::file(path),
+            uri: closed.uri.clone(),
             start: whole(since.as_millis()),
             duration: whole(closed.duration.mseconds().into()),
             size: whole(size.into()),
@@ -472,24 +518,6 @@ fn index(kind: MediaType) -> usize {
 
 fn changed(state: UriEndpointState) -> UriEndpointStateChanged {
     UriEndpointStateChanged { state }
-}
-
-/// Makes the file's directories, and finds out whether it can be written, without touching what is in it.
-fn writable(path: &std::path::Path) -> Result<(), MediaError> {
-    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let opened = made.and_then(|()| {
-        let existed = path.exists();
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        if opened.is_ok() && !existed {
-            // It comes with the first media.
-            std::fs::remove_file(path)?;
-        }
-        opened.map(drop)
-    });
-    opened.map_err(|error| MediaError {
-        message: format!("The file '{}' can't be written: {error}", path.display()),
-        detail: String::new(),
-    })
 }
 
 impl UriEndpoint for RecorderEndpoint {

@@ -61,8 +61,10 @@ pub(super) struct File {
 /// What there is to tell of a file that is closed.
 #[derive(Debug, Clone)]
 pub(super) struct Closed {
-    /// Where it is; `None`: it could not be made.
+    /// Where it was written; `None`: it could not be made.
     pub(super) path: Option<PathBuf>,
+    /// Where it is or will be.
+    pub(super) uri: String,
     /// When its first media came.
     pub(super) at: SystemTime,
     /// How long it is.
@@ -259,6 +261,7 @@ impl File {
     pub(super) fn closed(&self) -> Closed {
         Closed {
             path: self.path().cloned(),
+            uri: self.path.get().map(Taken::uri).unwrap_or_default(),
             at: self.at,
             duration: self.time.end(),
         }

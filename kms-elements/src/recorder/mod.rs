@@ -18,6 +18,7 @@
 //! | `ingest.rs` | media of a source, in the form that muxers take |
 //! | `placeholder.rs` | the beginning of a track whose media is not there yet |
 //! | `recordings.rs` | the threads that recorders work on, and which files are open |
+//! | `upload/` | recordings on their way to a server |
 //! | `uri.rs` | where a URI points to |
 
 mod class;
@@ -36,12 +37,14 @@ mod retention;
 mod segments;
 mod snapshot;
 mod track;
+mod upload;
 mod uri;
 mod writer;
 
 pub use class::class;
 pub use endpoint::RecorderEndpoint;
 pub use recordings::Recordings;
+pub use upload::{S3, Storage};
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,11 @@ use std::time::SystemTime;
 
 use kms_core::object::lock;
 
+use tokio::sync::watch;
+
 use super::pattern::{Pattern, Values, numbered};
+use super::upload::{Place, Tell, Uploads};
+use super::uri::{self, Target};
 
 /// A name that is taken is tried with numbers up to this one.
 const MOST_ALIKE: u32 = 10_000;
@@ -22,9 +26,22 @@ pub(super) type InUse = Arc<Mutex<HashSet<PathBuf>>>;
 /// A file that is being written, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// Where it is.
+    /// Where it is written.
     pub(super) path: PathBuf,
+    /// Where it goes from there.
+    place: Option<Place>,
     in_use: InUse,
+    /// Dropped with it: then it is complete.
+    _growing: Option<watch::Sender<()>>,
+}
+
+impl Taken {
+    /// Where it is or will be, without secrets.
+    pub(super) fn uri(&self) -> String {
+        self.place
+            .as_ref()
+            .map_or_else(|| uri::file(&self.path), Place::to_string)
+    }
 }
 
 impl Drop for Taken {
@@ -35,8 +52,13 @@ impl Drop for Taken {
 
 /// The files of one recorder, one after the other. What it does touches the disk.
 pub(super) struct Naming {
-    pattern: Pattern,
+    target: Target,
     in_use: InUse,
+    uploads: Uploads,
+    /// Who hears what became of files that go to a server.
+    tell: OnceLock<Tell>,
+    /// The last name on a server, and how often it was given.
+    last: Mutex<(PathBuf, u32)>,
     /// Files begun so far.
     count: AtomicU64,
     /// The file system of the first file: what is mounted there must not go away unnoticed.
@@ -45,23 +67,47 @@ pub(super) struct Naming {
 
 impl Naming {
     /// One that has begun no file.
-    pub(super) fn new(pattern: Pattern, in_use: InUse) -> Naming {
+    pub(super) fn new(target: Target, in_use: InUse, uploads: Uploads) -> Naming {
         Naming {
-            pattern,
+            target,
             in_use,
+            uploads,
+            tell: OnceLock::new(),
+            last: Mutex::default(),
             count: AtomicU64::new(0),
             device: OnceLock::new(),
         }
     }
 
-    /// What its names are made of.
-    pub(super) fn pattern(&self) -> &Pattern {
-        &self.pattern
+    /// Tells what becomes of files that go to a server.
+    pub(super) fn on_outcome(&self, tell: Tell) {
+        let _ = self.tell.set(tell); // once, by the recorder that owns it
+    }
+
+    /// What names of its files are made of; `None`: they go to a server.
+    pub(super) fn local_pattern(&self) -> Option<&Pattern> {
+        self.target.server.is_none().then_some(&self.target.pattern)
+    }
+
+    /// Finds out whether a file can be made, without touching what is there. Directories are made.
+    pub(super) fn check(&self, name: &str) -> io::Result<()> {
+        if self.target.server.is_some() {
+            return self.uploads.check();
+        }
+        let path = self.example(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        let existed = path.exists();
+        OpenOptions::new().create(true).append(true).open(&path)?;
+        if existed {
+            Ok(())
+        } else {
+            std::fs::remove_file(path)
+        }
     }
 
     /// Where a file that began now would be.
     pub(super) fn example(&self, name: &str) -> PathBuf {
-        self.pattern.path(Values {
+        self.target.pattern.path(Values {
             name,
             at: SystemTime::now(),
             number: self.count.load(Ordering::Relaxed) + 1,
@@ -72,14 +118,17 @@ impl Naming {
     /// of what is there (`overwrite`); else a name that is taken gets a number: nothing is lost.
     pub(super) fn begin(&self, name: &str, at: SystemTime, overwrite: bool) -> io::Result<Taken> {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let path = self.pattern.path(Values { name, at, number });
+        let path = self.target.pattern.path(Values { name, at, number });
+        if let Some(server) = &self.target.server {
+            return self.begin_upload(server, path);
+        }
         let directory = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory)?;
         let device = std::fs::metadata(directory)?.dev();
         if *self.device.get_or_init(|| device) != device {
             return Err(io::Error::other("another file system is mounted there now"));
         }
-        if overwrite && self.pattern.is_fixed() {
+        if overwrite && self.target.pattern.is_fixed() {
             OpenOptions::new().create(true).append(true).open(&path)?;
             return Ok(self.take(path));
         }
@@ -106,20 +155,62 @@ impl Naming {
     fn take(&self, path: PathBuf) -> Taken {
         lock(&self.in_use).insert(path.clone());
         let in_use = self.in_use.clone();
-        Taken { path, in_use }
+        Taken {
+            path,
+            place: None,
+            in_use,
+            _growing: None,
+        }
+    }
+
+    /// Makes a file in the spool that goes to a server. What is there already isn't known: but two files of this recorder that
+    /// follow each other don't get the same name.
+    fn begin_upload(&self, server: &str, mut path: PathBuf) -> io::Result<Taken> {
+        {
+            let mut last = lock(&self.last);
+            if last.0 == path {
+                last.1 += 1;
+                let plain = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                path.set_file_name(numbered(&plain, last.1));
+            } else {
+                *last = (path.clone(), 1);
+            }
+        }
+        let place = Place::parse(&format!("{server}{}", path.display()));
+        let place = place.ok_or_else(|| io::Error::other("its URI has become none"))?;
+        let tell = self.tell.get().cloned().unwrap_or_else(|| Arc::new(|_, _| {}));
+        let (path, growing) = self.uploads.begin(place.clone(), tell)?;
+        let mut taken = self.take(path);
+        taken.place = Some(place);
+        taken._growing = Some(growing);
+        Ok(taken)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::upload::Storage;
     use super::*;
+
+    fn naming(pattern: Pattern) -> Naming {
+        let target = Target {
+            pattern,
+            server: None,
+        };
+        let uploads = Uploads::start(Storage::default()).expect("a thread");
+        Naming::new(target, InUse::default(), uploads)
+    }
 
     #[test]
     fn names_that_are_taken_are_left_alone_unless_there_is_one_file() {
         let folder = std::env::temp_dir().join(format!("kms-naming-{}", std::process::id()));
         let text = format!("{}/deep/a.mp4", folder.display());
         let pattern = Pattern::parse(&text, |t| Some(t.to_owned())).expect("a pattern");
-        let naming = Naming::new(pattern, InUse::default());
+        let naming = naming(pattern);
         let begin = |overwrite| {
             let path = naming
                 .begin("", SystemTime::now(), overwrite)
@@ -140,7 +231,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("kms-counted-{}", std::process::id()));
         let text = format!("{}/{{n}}.mp4", folder.display());
         let pattern = Pattern::parse(&text, |t| Some(t.to_owned())).expect("a pattern");
-        let naming = Naming::new(pattern, InUse::default());
+        let naming = naming(pattern);
         for n in 1..4 {
             assert_eq!(naming.example(""), folder.join(format!("{n}.mp4")));
             let path = naming

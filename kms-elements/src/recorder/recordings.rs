@@ -8,6 +8,7 @@ use std::time::Duration;
 use kms_core::object::lock;
 
 use super::naming::InUse;
+use super::upload::{Storage, Uploads};
 
 /// Jobs that may wait. More would need recorders by the ten thousand, all changing at once; what comes then is dropped with an
 /// error in the log.
@@ -35,11 +36,13 @@ pub struct Recordings {
     jobs: SyncSender<Job>,
     chores: SyncSender<Job>,
     in_use: InUse,
+    uploads: Uploads,
 }
 
 impl Recordings {
-    /// Starts the threads. They end with the last clone. Fails if the system gives none.
-    pub fn start() -> std::io::Result<Recordings> {
+    /// Starts the threads, and goes on storing what waits for it since before. They end with the last clone. Fails if the system
+    /// gives none.
+    pub fn start(storage: Storage) -> std::io::Result<Recordings> {
         let (jobs, queue) = sync_channel::<Job>(MOST_JOBS);
         let (chores, later) = sync_channel::<Job>(MOST_CHORES);
         work("recorders", queue)?;
@@ -49,6 +52,7 @@ impl Recordings {
             jobs,
             chores,
             in_use: InUse::default(),
+            uploads: Uploads::start(storage)?,
         })
     }
 
@@ -81,6 +85,11 @@ impl Recordings {
     /// Files that are being written.
     pub(super) fn in_use(&self) -> &InUse {
         &self.in_use
+    }
+
+    /// What carries files to servers.
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// A file is open as long as this lives.

@@ -1,5 +1,7 @@
 //! A picture of what a source shows now.
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -13,8 +15,9 @@ use protocol::{Code, Error, remote_enum};
 use tokio::sync::oneshot;
 
 use super::ingest::request_keyframe;
-use super::pattern::{Pattern, Values};
-use super::uri;
+use super::pattern::Values;
+use super::upload::{Place, Uploads};
+use super::uri::{self, Target};
 
 remote_enum! { "elements"
     /// How a picture is encoded.
@@ -122,9 +125,14 @@ impl Snapshot {
     }
 }
 
-/// Writes a picture into a file, or gives it as text.
-pub(super) async fn deliver(picture: Vec<u8>, file: Option<Pattern>, name: String) -> Result<String, Error> {
-    let Some(pattern) = file else {
+/// Writes a picture where it is wanted, or gives it as text.
+pub(super) async fn deliver(
+    picture: Vec<u8>,
+    target: Option<Target>,
+    name: String,
+    uploads: Uploads,
+) -> Result<String, Error> {
+    let Some(target) = target else {
         if picture.len() > LARGEST_ANSWER {
             let message = format!(
                 "The picture is {} bytes, too large for an answer: give a uri, or take a JPEG",
@@ -134,24 +142,28 @@ pub(super) async fn deliver(picture: Vec<u8>, file: Option<Pattern>, name: Strin
         }
         return Ok(gst::glib::base64_encode(&picture).to_string());
     };
-    let written = tokio::task::spawn_blocking(move || {
-        let at = SystemTime::now();
-        let number = 1;
-        let path = pattern.path(Values {
-            name: &name,
-            at,
-            number,
-        });
-        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let written = made.and_then(|()| std::fs::write(&path, picture));
-        written.map(|()| uri::file(&path)).map_err(|error| {
-            let message = format!("The file '{}' can't be written: {error}", path.display());
-            Error::new(Code::UriPathFileNotFound, message)
-        })
-    });
-    written
+    let written = tokio::task::spawn_blocking(move || write(&picture, &target, &name, &uploads));
+    let written = written
         .await
-        .map_err(|error| Error::new(Code::Unexpected, error.to_string()))?
+        .map_err(|error| Error::new(Code::Unexpected, error.to_string()))?;
+    written.map_err(|error| {
+        let message = format!("The picture can't be written: {error}");
+        Error::new(Code::UriPathFileNotFound, message)
+    })
+}
+
+/// Answers where it is, or will be.
+fn write(picture: &[u8], target: &Target, name: &str, uploads: &Uploads) -> io::Result<String> {
+    let (at, number) = (SystemTime::now(), 1);
+    let path = target.pattern.path(Values { name, at, number });
+    let Some(server) = &target.server else {
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        return std::fs::write(&path, picture).map(|()| uri::file(&path));
+    };
+    let place = Place::parse(&format!("{server}{}", path.display()));
+    let place = place.ok_or_else(|| io::Error::other("its URI has become none"))?;
+    let (spooled, _growing) = uploads.begin(place.clone(), Arc::new(|_, _| {}))?;
+    std::fs::write(spooled, picture).map(|()| place.to_string())
 }
 
 fn failed(error: &MediaError) -> Error {

@@ -17,6 +17,7 @@ use super::file::Closed;
 use super::naming::{InUse, Naming};
 use super::profile::MediaProfileSpecType as Profile;
 use super::segments::{GapsFixMethod, Segments};
+use super::upload::{Storage, Uploads};
 use super::uri;
 use super::writer::{News, Plan, Writer};
 
@@ -136,10 +137,11 @@ impl File {
         let path = directory(name).join("recording");
         let (sender, news) = sync_channel(100);
         let profile = profile.profile().expect("a profile");
-        let pattern = uri::pattern(path.to_str().expect("text")).expect("a pattern");
+        let target = uri::target(path.to_str().expect("text")).expect("a target");
+        let uploads = Uploads::start(Storage::default()).expect("a thread");
         let plan = Plan {
             profile,
-            naming: Arc::new(Naming::new(pattern, InUse::default())),
+            naming: Arc::new(Naming::new(target, InUse::default(), uploads)),
             name: name.into(),
             segments,
             gaps,

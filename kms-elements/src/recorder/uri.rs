@@ -6,32 +6,55 @@ use protocol::error::clip;
 use protocol::{Code, Error};
 
 use super::pattern::Pattern;
+use super::upload::Place;
 
-/// The files that a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, or an absolute path as it is. Both may
-/// have fields in them.
-pub(super) fn pattern(uri: &str) -> Result<Pattern, Error> {
+/// What a URI names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// What names are made of: paths on this machine, or on a server.
+    pub(super) pattern: Pattern,
+    /// The server: scheme and authority, or bucket.
+    pub(super) server: Option<String>,
+}
+
+/// What a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, an absolute path as it is, `http(s)://` or
+/// `s3://bucket/key`. All may have fields in them.
+pub(super) fn target(uri: &str) -> Result<Target, Error> {
     let refused = |why: &str| {
+        let shown = Place::parse(uri).map_or_else(|| uri.to_owned(), |place| place.to_string());
         let message = format!(
-            "'{}' can't be recorded to: {why}. Supported are file:///absolute/path and absolute paths",
-            clip(uri)
+            "'{}' can't be recorded to: {why}. Supported are file:///absolute/path, absolute paths, http(s):// and s3://bucket/key",
+            clip(&shown)
         );
         Error::new(Code::IllegalParam, message)
     };
-    let parsed = match uri.split_once("://") {
+    let as_it_is = |text: &str| Some(text.to_owned());
+    let (server, parsed) = match uri.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
             let at = rest.find('/').ok_or_else(|| refused("it has no path"))?;
             if !rest[..at].is_empty() && !rest[..at].eq_ignore_ascii_case("localhost") {
                 return Err(refused("it names another host"));
             }
-            Pattern::parse(&rest[at..], decode)
+            (None, Pattern::parse(&rest[at..], decode))
+        }
+        Some((scheme, rest)) if Place::parse(uri).is_some() => {
+            let at = rest.find('/').ok_or_else(|| refused("it has no path"))?;
+            let is_s3 = scheme.eq_ignore_ascii_case("s3");
+            let pattern = if is_s3 {
+                Pattern::parse(&rest[at..], decode)
+            } else {
+                Pattern::parse(&rest[at..], as_it_is)
+            };
+            (Some(format!("{scheme}://{}", &rest[..at])), pattern)
         }
         Some((scheme, _)) => {
             return Err(refused(&format!("{} is not supported", clip(scheme))));
         }
-        None if uri.starts_with('/') => Pattern::parse(uri, |text| Some(text.to_owned())),
+        None if uri.starts_with('/') => (None, Pattern::parse(uri, as_it_is)),
         None => return Err(refused("it is neither a URI nor an absolute path")),
     };
-    parsed.map_err(|error| refused(&error.to_string()))
+    let pattern = parsed.map_err(|error| refused(&error.to_string()))?;
+    Ok(Target { pattern, server })
 }
 
 /// The URI of a file, as RFC 8089 says.
@@ -77,7 +100,7 @@ mod tests {
             at: SystemTime::UNIX_EPOCH,
             number: 1,
         };
-        pattern(uri).map(|pattern| pattern.path(values))
+        target(uri).map(|target| target.pattern.path(values))
     }
 
     #[test]
@@ -95,6 +118,16 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_told_from_files_and_passwords_are_not_repeated() {
+        let found = target("https://me:secret@host/cam/{n}%20.mp4").expect("a target");
+        assert_eq!(found.server.as_deref(), Some("https://me:secret@host"));
+        assert_eq!(path("https://host/cam/{n}%20.mp4"), Ok("/cam/1%20.mp4".into()));
+        assert_eq!(path("s3://bucket/cam/{n}%20.mp4"), Ok("/cam/1 .mp4".into()));
+        let error = target("https://me:secret@host/{what}").expect_err("refused");
+        assert!(!error.message.contains("secret"), "{}", error.message);
+    }
+
+    #[test]
     fn the_uri_of_a_file_names_it() {
         for name in ["/tmp/with space/é{n}%.mp4", "/a-b_c.mp4"] {
             assert_eq!(path(&file(Path::new(name))), Ok(PathBuf::from(name)));
@@ -104,8 +137,10 @@ mod tests {
     #[test]
     fn what_is_no_file_is_refused_with_what_is_supported() {
         for uri in [
-            "http://server/a.webm",
-            "s3://bucket/a",
+            "ftp://server/a.webm",
+            "s3://bucket",
+            "s3://bucket/",
+            "http://server",
             "file://server/a",
             "file:///tmp/",
             "file:///tmp/%zz",

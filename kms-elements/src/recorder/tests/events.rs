@@ -70,7 +70,7 @@ struct Client {
 impl Client {
     fn new(uri: &str) -> Client {
         let timeline = Timeline::start().expect("GStreamer");
-        let recordings = Recordings::start().expect("a thread");
+        let recordings = Recordings::start(Storage::default()).expect("a thread");
         let mut registry = Registry::new();
         registry.module("elements", "Endpoints.");
         registry.class(class(&timeline, &recordings));
@@ -229,7 +229,7 @@ fn what_cannot_be_recorded_is_refused_at_once() {
             .create("RecorderEndpoint", parameters)
             .expect_err("refused")
     };
-    let error = refused(json!({"mediaPipeline": client.pipeline, "uri": "https://server/a.webm"}));
+    let error = refused(json!({"mediaPipeline": client.pipeline, "uri": "ftp://server/a.webm"}));
     assert!(error.message.contains("file:///absolute/path"), "{error}");
     let split =
         json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
