@@ -9,4 +9,5 @@ mod player;
 mod recorder;
 mod recorder_faults;
 mod recorder_segments;
+mod recorder_tutorial;
 mod recorder_upload;
