@@ -38,7 +38,12 @@ fn the_tutorial_records_two_cameras_over_a_loss_and_ends_in_order() {
         .arg(root.join("tutorials/rtsp-to-mp4/record.py"))
         .arg(format!("door={}", cameras[0].uri))
         .arg(format!("yard={}", cameras[1].uri))
-        .args(["--to", &format!("file://{}", folder.path("").display()), "--segment", "2"])
+        .args([
+            "--to",
+            &format!("file://{}", folder.path("").display()),
+            "--segment",
+            "2",
+        ])
         .args(["--kms", &format!("ws://{}/kurento", daemon.address)])
         .stdout(Stdio::piped())
         .spawn()
@@ -54,15 +59,23 @@ fn the_tutorial_records_two_cameras_over_a_loss_and_ends_in_order() {
     let _back = Camera::start(&["--port", &port]);
     wait_until("files after the loss", || files_of(&yard).len() >= before + 2);
 
-    let interrupt = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status();
+    let interrupt = Command::new("sh")
+        .args(["-c", &format!("kill -INT {}", child.id())])
+        .status();
     assert!(interrupt.unwrap().success());
     let mut shown = String::new();
     child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
     assert!(child.wait().unwrap().success(), "{shown}");
     drop(door);
     let last: Vec<&str> = shown.lines().rev().take(2).collect();
-    assert!(last[1].starts_with("door") && last[1].contains("  0 reconnects  recording"), "{shown}");
-    assert!(last[0].starts_with("yard") && last[0].contains("  1 reconnects  recording"), "{shown}");
+    assert!(
+        last[1].starts_with("door") && last[1].contains("  0 reconnects  recording"),
+        "{shown}"
+    );
+    assert!(
+        last[0].starts_with("yard") && last[0].contains("  1 reconnects  recording"),
+        "{shown}"
+    );
     for name in ["door", "yard"] {
         for file in files_of(&folder.path(name)) {
             assert_eq!(judge(&file).0, ["aac", "h264"]);

@@ -8,9 +8,9 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, params};
 use tokio::sync::oneshot;
 
-use super::endpoint::{
-    Changeable, FileRecorded, FileUploaded, Options, Paused, RecorderEndpoint, Recording, Stopped,
-};
+use super::changeable::Changeable;
+use super::endpoint::{Options, RecorderEndpoint};
+use super::events::{FileRecorded, FileUploaded, Paused, Recording, Stopped};
 use super::naming::Naming;
 use super::profile::MediaProfileSpecType;
 use super::recordings::Recordings;

@@ -10,58 +10,27 @@ use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
-use protocol::{Code, Error, event};
+use protocol::{Code, Error};
 use tokio::sync::oneshot;
 
+use super::changeable::Changeable;
+use super::events::{FileRecorded, FileUploaded, Paused, Recording, Stopped};
 use super::file::Closed;
 use super::naming::Naming;
 use super::profile::Profile;
 use super::recordings::{OpenFile, Recordings};
-use super::retention::Retention;
-use super::segments::{GapsFixMethod, Segments};
 use super::snapshot::{PATIENCE, Snapshot, SnapshotFormat};
 use super::upload::{Outcome, Uploads};
 use super::writer::{News, Plan, Writer};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
-
-event! { "elements"
-    /// The recording began, or goes on.
-    pub struct Recording: Media {}
-
-    /// The recording waits to go on.
-    pub struct Paused: Media {}
-
-    /// The recording ended, and its file is closed.
-    pub struct Stopped: Media {}
-
-    /// A file of the recording is complete: a segment, the last of them, or the only one. Not in Kurento.
-    pub struct FileRecorded: Media {
-        /// The file, as a URI; where it goes, if that is a server: FileUploaded tells when it is there.
-        uri "uri": String,
-        /// When it begins, milliseconds since 1970, UTC.
-        start "start": i64,
-        /// How long it is, milliseconds.
-        duration "duration": i64,
-        /// How large it is, bytes.
-        size "size": i64,
-    }
-}
-
-event! { "elements"
-    /// A file of a recording that goes to a server is there. Not in Kurento.
-    pub struct FileUploaded: Media {
-        /// Where it is.
-        uri "uri": String,
-        /// How large it is, bytes.
-        size "size": i64,
-    }
-}
 
 /// Bitrate of video that has to be encoded for a recording, bits a second, unless the user asks for another: the default of
 /// live video, 300,000, is too little for what is kept.
 const VIDEO_BITRATE: u32 = 2_500_000;
 /// That default.
 const LIVE_BITRATE: i32 = 300_000;
+
+mod beside;
 
 /// How often recordings are looked through for those that are too old.
 const TIDY: gst::ClockTime = gst::ClockTime::from_seconds(30);
@@ -115,40 +84,6 @@ pub(super) struct Options {
     pub(super) stop_on_end_of_stream: bool,
 }
 
-/// What clients may change; it applies from the next `record` on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Changeable {
-    /// How long files may be, milliseconds; 0: without a bound.
-    pub(super) segment_duration: i64,
-    /// How large files may be, bytes; 0: without a bound.
-    pub(super) segment_size: i64,
-    /// What is done about gaps.
-    pub(super) gaps: GapsFixMethod,
-    /// How old recordings may become, seconds; 0: without a bound. At once.
-    pub(super) retention_age: i64,
-    /// How large all recordings may be together, bytes; 0: without a bound. At once.
-    pub(super) retention_size: i64,
-}
-
-impl Changeable {
-    fn segments(&self) -> Result<Segments, Error> {
-        Segments::new(self.segment_duration, self.segment_size)
-    }
-
-    fn retention(&self) -> Result<Retention, Error> {
-        Retention::new(self.retention_age, self.retention_size)
-    }
-
-    fn check(&self, naming: &Naming) -> Result<(), Error> {
-        self.segments()?;
-        if naming.local_pattern().is_none() && !self.retention()?.is_none() {
-            let message = "retentionAge and retentionSize are for files on this machine; servers have rules of their own";
-            return Err(Error::new(Code::IllegalParam, message));
-        }
-        self.retention().map(drop)
-    }
-}
-
 /// A recorder. What takes time or locks is done on the thread of [`Recordings`].
 pub struct RecorderEndpoint {
     this: Weak<RecorderEndpoint>,
@@ -196,68 +131,6 @@ impl RecorderEndpoint {
         Ok(recorder)
     }
 
-    fn hear_of_uploads(&self) {
-        let (this, recordings) = (self.this.clone(), self.recordings.clone());
-        self.options.naming.on_outcome(Arc::new(move |place, outcome| {
-            let (this, uri) = (this.clone(), place.to_string());
-            recordings.soon(move || {
-                let Some(this) = this.upgrade() else { return };
-                match outcome {
-                    Outcome::Stored(size) => this.core().raise(&FileUploaded {
-                        uri,
-                        size: i64::try_from(size).unwrap_or(i64::MAX),
-                    }),
-                    Outcome::Delayed(why) => {
-                        let message =
-                            format!("'{uri}' can't be stored: {why}. It is tried again until it is");
-                        this.fail(Code::UriPathFileNotFound, &MediaError::new(message));
-                    }
-                }
-            });
-        }));
-    }
-
-    /// Removes recordings that are too old or too many, now and every [`TIDY`] as long as the recorder exists.
-    fn tidy_now_and_then(&self) {
-        let clock = self.timeline.clock();
-        let tick = clock.new_periodic_id(clock.time() + TIDY, TIDY);
-        let this = self.this.clone();
-        let waits = tick.wait_async(move |_, _, _| {
-            if let Some(this) = this.upgrade() {
-                this.tidy();
-            }
-        });
-        match waits {
-            Ok(_) => *lock(&self.tidied) = Some(tick),
-            Err(error) => {
-                tracing::error!(%error, "recordings that grow old are removed only when new ones are made")
-            }
-        }
-        self.tidy();
-    }
-
-    /// Removes recordings that are too old or too many, beside all media.
-    fn tidy(&self) {
-        let Ok(retention) = self.changeable().retention() else {
-            return;
-        };
-        if retention.is_none() {
-            return;
-        }
-        let (naming, name) = (self.options.naming.clone(), self.core().name());
-        let in_use = self.recordings.in_use().clone();
-        self.recordings.when_there_is_time(move || {
-            let in_use = lock(&in_use).clone();
-            let Some(pattern) = naming.local_pattern() else {
-                return;
-            };
-            let removed = retention.sweep(pattern, &name, &in_use);
-            if removed > 0 {
-                tracing::info!(recorder = %name, removed, "old recordings were removed");
-            }
-        });
-    }
-
     /// What clients may change.
     pub(super) fn changeable(&self) -> Changeable {
         *lock(&self.changeable)
@@ -273,30 +146,6 @@ impl RecorderEndpoint {
         drop(current);
         self.tidy();
         Ok(())
-    }
-
-    /// What carries files to servers.
-    pub(super) fn uploads(&self) -> &Uploads {
-        self.recordings.uploads()
-    }
-
-    /// A picture of what the source of video shows now.
-    pub(super) async fn take_picture(self: &Arc<Self>, format: SnapshotFormat) -> Result<Vec<u8>, Error> {
-        let refused = |why: &str| Error::new(Code::OperationNotSupported, format!("No picture: {why}"));
-        let source = lock(&self.state).sources[index(MediaType::Video)].clone();
-        let source = source.ok_or_else(|| refused("no source of video is connected"))?;
-        let (done, picture) = oneshot::channel();
-        let (taken, taking) = oneshot::channel();
-        self.soon(move |this| {
-            // Kept by whoever waits, or dropped with them.
-            let _ = taken.send(Snapshot::take(&this.timeline, &source, format, done));
-        });
-        let _taking = taking.await;
-        match tokio::time::timeout(PATIENCE, picture).await {
-            Ok(Ok(picture)) => picture,
-            Ok(Err(_)) => Err(refused("the recorder has ended")),
-            Err(_) => Err(refused("none came within 10 s")),
-        }
     }
 
     /// Does this on the recorders' thread, if the recorder still exists then.

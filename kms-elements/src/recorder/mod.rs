@@ -3,8 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `class.rs` | the remote class: constructor, methods, events |
-//! | `endpoint.rs` | states and events, as clients see them |
-//! | `writer.rs`, `writer/roll.rs` | a recording: what comes, and the files that it goes into, one after the other |
+//! | `endpoint.rs`, `endpoint/beside.rs` | its states; and what it does beside recording |
+//! | `events.rs` | what it tells |
+//! | `changeable.rs` | what clients may change of it |
+//! | `writer.rs` | a recording: what comes, and when it is written |
+//! | `writer/sources.rs`, `writer/roll.rs` | where it comes from; the files that it goes into, one after the other |
 //! | `file.rs` | one file from its first buffer to its last |
 //! | `segments.rs` | when the next file begins |
 //! | `naming.rs`, `pattern.rs` | what files are called |
@@ -21,8 +24,10 @@
 //! | `upload/` | recordings on their way to a server |
 //! | `uri.rs` | where a URI points to |
 
+mod changeable;
 mod class;
 mod endpoint;
+mod events;
 mod file;
 mod file_time;
 mod fragments;

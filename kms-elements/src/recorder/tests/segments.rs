@@ -140,3 +140,50 @@ fn sound_alone_is_cut_anywhere_and_what_is_connected_later_is_in_the_next_file()
     assert!(has_video[4], "{has_video:?}");
     let _ = std::fs::remove_dir_all(file.path.parent().expect("a directory"));
 }
+
+#[test]
+fn no_segment_waits_for_what_is_lost() {
+    let timeline = Timeline::start().expect("GStreamer");
+    let audio = Live::audio(&timeline).native(&timeline, Codec::Opus);
+    let video = Live::video(&timeline, 320).native(&timeline, Codec::Vp8);
+    let segments = Segments::new(1_000, 0).expect("segments");
+    let file = File::with(&timeline, Profile::Mkv, "lost", segments, GapsFixMethod::None);
+    file.feed(&audio);
+    file.feed(&video);
+    wait_for_files(&file, 2);
+    // Still expected, but nothing comes: first of one kind, then of both.
+    let silent = |kind| Source::new(&timeline, "silent", kind);
+    let (no_video, no_audio) = (silent(MediaType::Video), silent(MediaType::Audio));
+    file.writer.feed(MediaType::Video, Some(&no_video), QUALITY);
+    wait_for_files(&file, 5);
+    file.writer.feed(MediaType::Audio, Some(&no_audio), QUALITY);
+    // The last one is closed though nothing comes after it.
+    let count = file.closed.borrow().len();
+    wait_for_files(&file, count + 1);
+    pass(6_500);
+    while let Ok(News::Closed(closed, _)) = file.news.try_recv() {
+        file.closed.borrow_mut().push(closed);
+    }
+    let before = file.closed.borrow().len();
+    assert!(file.writer.written(MediaType::Audio).is_none(), "no file is open");
+    file.feed(&audio);
+    file.feed(&video);
+    wait_for_files(&file, before + 1);
+    let closed = file.end();
+    let lengths: Vec<u64> = closed.iter().map(|c| c.duration.mseconds()).collect();
+    assert!(lengths.iter().all(|ms| *ms < 9_000), "{lengths:?}");
+    for closed in &closed {
+        let judged = judge(closed.path.as_ref().expect("a path"));
+        assert_eq!(judged.errors, "", "{judged:?}");
+        assert!(judged.start.abs() < 0.05, "it begins at {}", judged.start);
+    }
+    let pause = closed[before]
+        .at
+        .duration_since(closed[before - 1].at)
+        .expect("later");
+    assert!(
+        pause.as_millis() as u64 > lengths[before - 1] + 500,
+        "nothing was written while nothing came"
+    );
+    let _ = std::fs::remove_dir_all(file.path.parent().expect("a directory"));
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{ObjectStoreExt, PutPayload, RetryConfig};
 
@@ -104,9 +104,7 @@ impl Store {
         };
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
         if let Some(endpoint) = &s3.endpoint {
-            builder = builder
-                .with_endpoint(endpoint)
-                .with_allow_http(endpoint.starts_with("http://"));
+            builder = builder.with_endpoint(endpoint);
         }
         if let Some(region) = &s3.region {
             builder = builder.with_region(region);
@@ -117,6 +115,9 @@ impl Store {
         if let Some(key) = &s3.secret_access_key {
             builder = builder.with_secret_access_key(key);
         }
+        // Whoever names such a service wants it.
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+        builder = builder.with_allow_http(endpoint.is_some_and(|e| e.starts_with("http://")));
         let retry = RetryConfig {
             max_retries: 3,
             retry_timeout: S3_RETRY,

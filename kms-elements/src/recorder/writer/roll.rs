@@ -72,14 +72,13 @@ impl Shared {
         if self.plan.segments.is_none() || !arrived.is_keyframe() || !self.is_due(state, arrived.pts) {
             return Ok(());
         }
-        let video = &state.tracks[index(MediaType::Video)];
-        let led_by_video = video.expected && video.caps.is_some();
+        let led_by_video = state.tracks[index(MediaType::Video)].is_alive(now);
         if led_by_video != (kind == MediaType::Video) {
             return Ok(());
         }
         let tracks = state.tracks.each_ref().map(|track| {
             let known = track.codec.zip(track.caps.clone());
-            known.filter(|_| track.expected)
+            known.filter(|_| track.is_alive(now))
         });
         let next = self.open(state, tracks, arrived.pts)?;
         if let Some(mut before) = state.file.replace(next) {
@@ -91,6 +90,21 @@ impl Shared {
             state.ending.push(before);
         }
         Ok(())
+    }
+
+    /// Ends a file that is long enough while nothing comes at all, such as of a camera that is away: the next begins with the
+    /// next media.
+    fn close_if_lost(&self, state: &mut State, now: ClockTime) {
+        let lost = !state.tracks.iter().any(|track| track.is_alive(now));
+        if lost
+            && self.is_due(state, now)
+            && let Some(mut file) = state.file.take()
+        {
+            file.end_at(now, now);
+            file.end();
+            state.ending.push(file);
+            state.phase = Phase::Waiting { since: None };
+        }
     }
 
     /// Looks after what is silent, late or gone.
@@ -112,6 +126,7 @@ impl Shared {
                 {
                     file.fill_silence(now.saturating_sub(SILENT), now.saturating_sub(MARGIN), close_gaps);
                 }
+                self.close_if_lost(&mut state, now);
                 // What should have come into a file that ends came not, or won't any more.
                 let late = state.ending.iter_mut().filter(|f| f.ending_for(now) > SILENT);
                 late.for_each(File::end);
