@@ -1,6 +1,6 @@
 //! Real media into real files, judged by FFmpeg.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -119,6 +119,8 @@ struct File {
     writer: Writer,
     news: Receiver<News>,
     closed: RefCell<Vec<Closed>>,
+    /// How much was in the file when it was heard that it began, seconds: on a busy machine that takes a moment.
+    heard_at: Cell<f64>,
     path: PathBuf,
 }
 
@@ -153,6 +155,7 @@ impl File {
             writer,
             news,
             closed: RefCell::default(),
+            heard_at: Cell::default(),
             path,
         }
     }
@@ -174,7 +177,12 @@ impl File {
 
     fn began(&self) {
         match self.hear() {
-            Ok(News::Began) => {}
+            Ok(News::Began) => {
+                let kinds = [MediaType::Audio, MediaType::Video];
+                let written = kinds.iter().filter_map(|kind| self.writer.written(*kind));
+                self.heard_at
+                    .set(seconds(written.map(|w| w.0).max().unwrap_or_default()));
+            }
             other => panic!("it should begin: {other:?}"),
         }
     }
@@ -383,7 +391,7 @@ impl File {
         Lasts {
             least: milliseconds as f64 / 1_000.0,
             // What one kind was ahead of the other, and what came while both were waited for.
-            most: seconds(timeline.now() - from) + 1.0_f64.min(seconds(begun) + 0.3),
+            most: seconds(timeline.now() - from) + (1.0 + self.heard_at.get()).min(seconds(begun) + 0.3),
         }
     }
 }

@@ -235,3 +235,26 @@ fn what_cannot_be_recorded_is_refused_at_once() {
         json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
     assert_eq!(refused(split).code, protocol::Code::IllegalParam);
 }
+
+#[test]
+fn what_kurentos_clients_do_not_know_is_set_by_name() {
+    let client = Client::new("/tmp/unused");
+    // Its JavaScript client sends as properties what the constructor doesn't have in its own description.
+    let created = client.verb(
+        "create",
+        json!({
+            "type": "RecorderEndpoint",
+            "constructorParams": {"mediaPipeline": client.pipeline, "uri": "/tmp/{n}.mp4", "segmentSize": 1_000_000},
+            "properties": {"segmentDuration": 60_000, "gapsFix": "GENPTS"},
+        }),
+    );
+    let recorder = created.expect("a recorder");
+    let get = |operation: &str| client.verb("invoke", json!({"object": recorder, "operation": operation}));
+    assert_eq!(get("getSegmentDuration"), Ok(json!(60_000)));
+    assert_eq!(get("getSegmentSize"), Ok(json!(1_000_000)));
+    assert_eq!(get("getGapsFix"), Ok(json!("GENPTS")));
+    let set = json!({"object": recorder, "operation": "setSegmentDuration", "operationParams": {"segmentDuration": 10}});
+    let error = client.verb("invoke", set).expect_err("refused");
+    assert_eq!(error.code, protocol::Code::IllegalParam);
+    assert_eq!(get("getSegmentDuration"), Ok(json!(60_000)));
+}
