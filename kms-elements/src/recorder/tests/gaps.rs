@@ -46,6 +46,31 @@ fn gaps_are_kept_or_left_out() {
 }
 
 #[test]
+fn short_gaps_are_filled_in_what_is_transcoded() {
+    let timeline = Timeline::start().expect("GStreamer");
+    let audio = Live::audio(&timeline);
+    let file = file(
+        &timeline,
+        Profile::WebmAudioOnly,
+        "fill",
+        GapsFixMethod::FillIfTranscoding,
+    );
+    file.feed(&audio);
+    file.began();
+    for _ in 0..4 {
+        file.grow_of(&timeline, 700, &[MediaType::Audio]);
+        file.writer.feed(MediaType::Audio, None, QUALITY);
+        pass(150);
+        file.feed(&audio);
+    }
+    file.grow_of(&timeline, 700, &[MediaType::Audio]);
+    let judged = file.finish();
+    assert_eq!(judged.errors, "", "{judged:?}");
+    // Frames are 20 ms long, and what is at most 50 ms is left to the decoder.
+    judged.audio().has_no_gap("FILL_IF_TRANSCODING", 0.095);
+}
+
+#[test]
 fn sound_that_changes_its_rate_or_channels_goes_on_in_the_same_file() {
     let timeline = Timeline::start().expect("GStreamer");
     let sound = |rate: u32, channels: u32| {
