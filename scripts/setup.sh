@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 TOOLS=target/tools
 CARGO_DENY_VERSION=0.20.2
 WEBSOCKETS_VERSION=15.0.1
+# An S3 of software, for tests of recordings.
+MOTO_VERSION=5.2.5
 NPM_VERSION=10.9.4
 
 say() { echo "setup: $*"; }
@@ -141,10 +143,10 @@ install_cargo_deny() {
 
 # Debian lets pip install only into an environment of one's own.
 install_python_packages() {
-    $TOOLS/python/bin/python -c 'import websockets' 2>/dev/null && return
-    say "installing the Python package websockets"
+    $TOOLS/python/bin/python -c 'import websockets, moto.server' 2>/dev/null && return
+    say "installing the Python packages websockets and moto"
     quietly python3 -m venv --clear $TOOLS/python
-    quietly $TOOLS/python/bin/python -m pip install --quiet --disable-pip-version-check websockets==$WEBSOCKETS_VERSION
+    quietly $TOOLS/python/bin/python -m pip install --quiet --disable-pip-version-check websockets==$WEBSOCKETS_VERSION "moto[server]==$MOTO_VERSION"
 }
 
 # Wherever a package-lock.json stands; again when it changed. Without install scripts: nothing here needs one, and that of

@@ -177,7 +177,8 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     let engines = Engines {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
         timeline: Timeline::start().map_err(|e| e.to_string())?,
-        recordings: Recordings::start().map_err(|e| format!("recorders can't start: {e}"))?,
+        recordings: Recordings::start(config.recorder.storage())
+            .map_err(|e| format!("recorders can't start: {e}"))?,
         uploads: Uploads::new(config.uploads.max_unindexed_bytes),
     };
     let webrtc = kms_elements::webrtc::Defaults {

@@ -719,6 +719,71 @@ impl RecorderEndpoint {
         )
     }
 
+    /// How long a file may be, milliseconds, 1000 to 2147483647: the next begins at the first keyframe after
+    /// that, which the source is asked for, and nothing is lost or doubled in between. 0, the default: one
+    /// file for all. From the next record on. Not in Kurento.
+    pub fn segment_duration(&self) -> Request<i64> {
+        self.handle().invoke("getSegmentDuration")
+    }
+
+    /// Sets [`segmentDuration`](Self::segment_duration).
+    pub fn set_segment_duration(&self, segment_duration: i64) -> Request<()> {
+        self.handle()
+            .invoke("setSegmentDuration")
+            .arg("segmentDuration", segment_duration)
+    }
+
+    /// How much media a file may hold, bytes, at least 65536; as segmentDuration, and with both whichever
+    /// comes first. 0, the default: without a bound. Not in Kurento.
+    pub fn segment_size(&self) -> Request<i64> {
+        self.handle().invoke("getSegmentSize")
+    }
+
+    /// Sets [`segmentSize`](Self::segment_size).
+    pub fn set_segment_size(&self, segment_size: i64) -> Request<()> {
+        self.handle()
+            .invoke("setSegmentSize")
+            .arg("segmentSize", segment_size)
+    }
+
+    /// What is done when media is missing. From the next record on. In Kurento a setting of the server.
+    pub fn gaps_fix(&self) -> Request<types::GapsFixMethod> {
+        self.handle().invoke("getGapsFix")
+    }
+
+    /// Sets [`gapsFix`](Self::gaps_fix).
+    pub fn set_gaps_fix(&self, gaps_fix: types::GapsFixMethod) -> Request<()> {
+        self.handle().invoke("setGapsFix").arg("gapsFix", gaps_fix)
+    }
+
+    /// Files that were written to for the last time so many seconds ago are removed, if this recorder's URI,
+    /// with its present name, can have given them their names: those of earlier recordings and of other
+    /// recorders with the same URI too, nothing else. 0, the default: none. At once, and then every 30 s
+    /// while the recorder exists. Not in Kurento.
+    pub fn retention_age(&self) -> Request<i64> {
+        self.handle().invoke("getRetentionAge")
+    }
+
+    /// Sets [`retentionAge`](Self::retention_age).
+    pub fn set_retention_age(&self, retention_age: i64) -> Request<()> {
+        self.handle()
+            .invoke("setRetentionAge")
+            .arg("retentionAge", retention_age)
+    }
+
+    /// So many bytes of those files, together, are kept: the oldest are removed when there are more. Those
+    /// that are being written are counted, but never removed. 0, the default: all. Not in Kurento.
+    pub fn retention_size(&self) -> Request<i64> {
+        self.handle().invoke("getRetentionSize")
+    }
+
+    /// Sets [`retentionSize`](Self::retention_size).
+    pub fn set_retention_size(&self, retention_size: i64) -> Request<()> {
+        self.handle()
+            .invoke("setRetentionSize")
+            .arg("retentionSize", retention_size)
+    }
+
     /// Begins to record, or goes on after pause: what was sent in between is left out. After a stop, a new
     /// file is begun in place of the old one. Answers at once; Recording tells when media is written, Error
     /// what went wrong.
@@ -729,6 +794,24 @@ impl RecorderEndpoint {
     /// Stops, and answers when the file is closed; after 10 s at the latest.
     pub fn stop_and_wait(&self) -> Request<()> {
         self.handle().invoke("stopAndWait")
+    }
+
+    /// Takes a picture of the video that the recorder is fed, recording or not. Answers the picture, base64
+    /// (RFC 4648), or with a uri that of the file it was written to. What is encoded is shown from a keyframe
+    /// on, which the source is asked for: from one that can't be asked the picture comes with its next. Error
+    /// 40111 if no video is connected or none comes within 10 s. Not in Kurento.
+    pub fn take_snapshot(&self) -> RecorderEndpointTakeSnapshot {
+        RecorderEndpointTakeSnapshot(self.handle().invoke("takeSnapshot"))
+    }
+
+    /// Subscribes to [`FileRecorded`](events::FileRecorded).
+    pub fn on_file_recorded(&self) -> Subscribe<events::FileRecorded> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`FileUploaded`](events::FileUploaded).
+    pub fn on_file_uploaded(&self) -> Subscribe<events::FileUploaded> {
+        self.handle().on()
     }
 
     /// Subscribes to [`Recording`](events::Recording).
@@ -768,9 +851,54 @@ impl RecorderEndpointCreate {
     pub fn stop_on_end_of_stream(self, stop_on_end_of_stream: bool) -> Self {
         Self(self.0.arg("stopOnEndOfStream", stop_on_end_of_stream))
     }
+
+    /// As the property. Not in Kurento. Default: `0`.
+    pub fn segment_duration(self, segment_duration: i64) -> Self {
+        Self(self.0.arg("segmentDuration", segment_duration))
+    }
+
+    /// As the property. Not in Kurento. Default: `0`.
+    pub fn segment_size(self, segment_size: i64) -> Self {
+        Self(self.0.arg("segmentSize", segment_size))
+    }
+
+    /// As the property. In Kurento a setting of the server. Default: `"NONE"`.
+    pub fn gaps_fix(self, gaps_fix: types::GapsFixMethod) -> Self {
+        Self(self.0.arg("gapsFix", gaps_fix))
+    }
+
+    /// As the property. Not in Kurento. Default: `0`.
+    pub fn retention_age(self, retention_age: i64) -> Self {
+        Self(self.0.arg("retentionAge", retention_age))
+    }
+
+    /// As the property. Not in Kurento. Default: `0`.
+    pub fn retention_size(self, retention_size: i64) -> Self {
+        Self(self.0.arg("retentionSize", retention_size))
+    }
 }
 
 awaitable!(RecorderEndpointCreate => RecorderEndpoint);
+
+/// [`RecorderEndpoint::take_snapshot`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct RecorderEndpointTakeSnapshot(Request<String>);
+
+impl RecorderEndpointTakeSnapshot {
+    /// Where to write it, as the recorder's uri; a file of this name is overwritten. Left out: it is
+    /// answered.
+    pub fn uri(self, uri: &str) -> Self {
+        Self(self.0.arg("uri", uri))
+    }
+
+    /// How it is encoded. Default: `"JPEG"`.
+    pub fn format(self, format: types::SnapshotFormat) -> Self {
+        Self(self.0.arg("format", format))
+    }
+}
+
+awaitable!(RecorderEndpointTakeSnapshot => String);
 
 /// Sends and receives RTP by itself (RFC 3550), plain or encrypted (SRTP with keys in the description): for
 /// telephony, for ffmpeg and GStreamer, and for other media servers. Negotiate with processOffer, or with
@@ -1464,6 +1592,54 @@ pub mod events {
         const NAME: &'static str = "Error";
     }
 
+    /// A file of the recording is complete: a segment, the last of them, or the only one. Not in Kurento.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct FileRecorded {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// The file, as a URI; where it goes, if that is a server: FileUploaded tells when it is there.
+        pub uri: String,
+        /// When it begins, milliseconds since 1970, UTC.
+        pub start: i64,
+        /// How long it is, milliseconds.
+        pub duration: i64,
+        /// How large it is, bytes.
+        pub size: i64,
+    }
+
+    impl crate::stubs::Event for FileRecorded {
+        const NAME: &'static str = "FileRecorded";
+    }
+
+    /// A file of a recording that goes to a server is there. Not in Kurento.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct FileUploaded {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// Where it is.
+        pub uri: String,
+        /// How large it is, bytes.
+        pub size: i64,
+    }
+
+    impl crate::stubs::Event for FileUploaded {
+        const NAME: &'static str = "FileUploaded";
+    }
+
     /// A candidate was found; give it to the remote.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -2136,6 +2312,25 @@ pub mod types {
         pub denominator: i32,
     }
 
+    /// What is done when media is missing from a recording, for packets were lost or a camera was away.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum GapsFixMethod {
+        /// `NONE`
+        #[serde(rename = "NONE")]
+        None,
+        /// `GENPTS`
+        #[serde(rename = "GENPTS")]
+        Genpts,
+        /// `FILL_IF_TRANSCODING`
+        #[serde(rename = "FILL_IF_TRANSCODING")]
+        FillIfTranscoding,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
     /// How much a graph in DOT format tells.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
     #[non_exhaustive]
@@ -2668,6 +2863,22 @@ pub mod types {
         /// `KCS`
         #[serde(rename = "KCS")]
         Kcs,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
+    /// How a picture is encoded.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum SnapshotFormat {
+        /// `JPEG`
+        #[serde(rename = "JPEG")]
+        Jpeg,
+        /// `PNG`
+        #[serde(rename = "PNG")]
+        Png,
         /// A value this client doesn't know, or none.
         #[default]
         #[serde(other)]

@@ -1,15 +1,31 @@
-//! What the configuration means for the WebRTC transport.
+//! What the configuration means for the WebRTC transport and for recordings.
 
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
+use kms_elements::recorder::{S3, Storage};
 use kms_elements::rtp::PortRange;
 use kms_elements::webrtc::api::{EngineSettings, GatherSettings};
 
-use super::WebRtc;
+use super::{Recorder, WebRtc};
 
 /// First port of a range of which only the end was given: below it ports are privileged. Kurento's choice too.
 const FIRST_PORT: u16 = 1024;
+
+impl Recorder {
+    /// Where recordings go that don't stay here.
+    pub(crate) fn storage(&self) -> Storage {
+        Storage {
+            spool: self.spool.clone(),
+            s3: S3 {
+                endpoint: self.s3_endpoint.clone(),
+                region: self.s3_region.clone(),
+                access_key_id: self.s3_access_key_id.clone(),
+                secret_access_key: self.s3_secret_access_key.as_ref().map(|key| key.0.clone()),
+            },
+        }
+    }
+}
 
 impl WebRtc {
     /// Number of worker threads, 1 or more.

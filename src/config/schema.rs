@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
-use super::setting::{BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Setting, UrlPath};
+use super::setting::{BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Secret, Setting, UrlPath};
 use super::turn_url::TurnUrl;
 
 /// A table of the file.
@@ -310,5 +310,26 @@ sections! {
         /// layers can be chosen by it), `always`, or `never` (layers follow REMB and receiver reports alone).
         /// It costs half as much CPU again for each endpoint that sends.
         bandwidth_estimation: BandwidthEstimation = BandwidthEstimation::Auto,
+    }
+
+    /// Recordings that go to a server: `http(s)://` and `s3://`. Keys that are empty here are taken from the environment, as
+    /// Amazon's own tools do: `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+    recorder: Recorder {
+        /// Directory where such recordings are written and wait until they are stored: over outages of their server, and over the end
+        /// of this one. It needs room for what is recorded in the longest outage. For its owner alone; one server at a time. Made
+        /// when it is needed.
+        spool: PathBuf = PathBuf::from("/var/lib/kms/spool"),
+
+        /// URL of an S3 service other than Amazon's, such as `http://127.0.0.1:9000`. Buckets are parts of the path.
+        s3_endpoint: Option<String> = None,
+
+        /// Region of the buckets. Amazon's default is `us-east-1`.
+        s3_region: Option<String> = None,
+
+        /// Name of the key that buckets are written with.
+        s3_access_key_id: Option<String> = None,
+
+        /// That key. Never printed.
+        s3_secret_access_key: Option<Secret> = None,
     }
 }

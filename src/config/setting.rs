@@ -123,6 +123,7 @@ plain_settings! {
     usize: Integer, "integer", |value| value.to_string();
     SocketAddr: String, "IP address and port, such as 127.0.0.1:8888 or [::1]:8888", |value| quoted(&value.to_string());
     IpAddr: String, "IP address", |value| quoted(&value.to_string());
+    String: String, "text", |value| quoted(value);
     PathBuf: String, "path of a file", |value| quoted(&value.to_string_lossy());
 }
 
@@ -171,6 +172,28 @@ impl Setting for Ipv6Addr {
     }
     fn to_toml(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Setting for Secret {
+    const KIND: Kind = Kind::String;
+    const SECRET: bool = true;
+    const EXPECTED: &'static str = "text";
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Secret(text.to_owned()))
+    }
+    fn to_toml(&self) -> String {
+        quoted("(set)")
     }
 }
 

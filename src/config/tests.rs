@@ -62,6 +62,11 @@ webrtc.mtu = 1200
 webrtc.pem_certificate_rsa = ""
 webrtc.pem_certificate_ecdsa = ""
 webrtc.bandwidth_estimation = "auto"
+recorder.spool = "/var/lib/kms/spool"
+recorder.s3_endpoint = ""
+recorder.s3_region = ""
+recorder.s3_access_key_id = ""
+recorder.s3_secret_access_key = ""
 "#;
     assert_eq!(shown, expected);
 }

@@ -9,4 +9,8 @@ mod http_post;
 mod network;
 mod player;
 mod recorder;
+mod recorder_faults;
+mod recorder_segments;
+mod recorder_tutorial;
+mod recorder_upload;
 mod rtp;

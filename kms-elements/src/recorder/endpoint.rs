@@ -1,38 +1,39 @@
 //! States and events of a recorder, as clients see them.
 
 use std::any::Any;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::SystemTime;
 
+use gst::prelude::*;
 use kms_core::events;
 use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
-use protocol::{Code, Error, event};
+use protocol::{Code, Error};
 use tokio::sync::oneshot;
 
+use super::changeable::Changeable;
+use super::events::{FileRecorded, FileUploaded, Paused, Recording, Stopped};
+use super::file::Closed;
+use super::naming::Naming;
 use super::profile::Profile;
 use super::recordings::{OpenFile, Recordings};
-use super::writer::{News, Writer};
+use super::snapshot::{PATIENCE, Snapshot, SnapshotFormat};
+use super::upload::{Outcome, Uploads};
+use super::writer::{News, Plan, Writer};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
-
-event! { "elements"
-    /// The recording began, or goes on.
-    pub struct Recording: Media {}
-
-    /// The recording waits to go on.
-    pub struct Paused: Media {}
-
-    /// The recording ended, and its file is closed.
-    pub struct Stopped: Media {}
-}
 
 /// Bitrate of video that has to be encoded for a recording, bits a second, unless the user asks for another: the default of
 /// live video, 300,000, is too little for what is kept.
 const VIDEO_BITRATE: u32 = 2_500_000;
 /// That default.
 const LIVE_BITRATE: i32 = 300_000;
+
+mod beside;
+
+/// How often recordings are looked through for those that are too old.
+const TIDY: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
 /// A recording ends when what is had from one source has failed so often.
 const MOST_FAILURES: u32 = 3;
@@ -75,8 +76,8 @@ struct State {
 pub(super) struct Options {
     /// As the client wrote it.
     pub(super) uri: String,
-    /// The file it names.
-    pub(super) path: PathBuf,
+    /// The files it names.
+    pub(super) naming: Arc<Naming>,
     /// What goes into it.
     pub(super) profile: Profile,
     /// Whether to stop when all sources have reached their end.
@@ -90,8 +91,20 @@ pub struct RecorderEndpoint {
     timeline: Timeline,
     recordings: Recordings,
     options: Options,
+    /// Changed by clients' calls.
+    changeable: Mutex<Changeable>,
     /// Changed by clients' calls, by the graph (sources) and on the recorders' thread. Held for moments only.
     state: Mutex<State>,
+    /// Calls for old recordings to be removed.
+    tidied: Mutex<Option<gst::PeriodicClockId>>,
+}
+
+impl Drop for RecorderEndpoint {
+    fn drop(&mut self) {
+        if let Some(tick) = lock(&self.tidied).take() {
+            tick.unschedule();
+        }
+    }
 }
 
 impl RecorderEndpoint {
@@ -100,15 +113,39 @@ impl RecorderEndpoint {
         timeline: Timeline,
         recordings: Recordings,
         options: Options,
-    ) -> Arc<RecorderEndpoint> {
-        Arc::new_cyclic(|this| RecorderEndpoint {
+        changeable: Changeable,
+    ) -> Result<Arc<RecorderEndpoint>, Error> {
+        changeable.check(&options.naming)?;
+        let recorder = Arc::new_cyclic(|this| RecorderEndpoint {
             this: this.clone(),
             element,
             timeline,
             recordings,
             options,
+            changeable: Mutex::new(changeable),
             state: Mutex::default(),
-        })
+            tidied: Mutex::new(None),
+        });
+        recorder.hear_of_uploads();
+        recorder.tidy_now_and_then();
+        Ok(recorder)
+    }
+
+    /// What clients may change.
+    pub(super) fn changeable(&self) -> Changeable {
+        *lock(&self.changeable)
+    }
+
+    /// Changes it, or refuses and leaves it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Changeable)) -> Result<(), Error> {
+        let mut current = lock(&self.changeable);
+        let mut next = *current;
+        change(&mut next);
+        next.check(&self.options.naming)?;
+        *current = next;
+        drop(current);
+        self.tidy();
+        Ok(())
     }
 
     /// Does this on the recorders' thread, if the recorder still exists then.
@@ -157,8 +194,15 @@ impl RecorderEndpoint {
                 }
             });
         };
-        let (profile, path) = (self.options.profile, self.options.path.clone());
-        let writer = Arc::new(Writer::new(&self.timeline, profile, path, tell));
+        let changeable = self.changeable();
+        let plan = Plan {
+            profile: self.options.profile,
+            naming: self.options.naming.clone(),
+            name: self.core().name(),
+            segments: changeable.segments().unwrap_or_default(),
+            gaps: changeable.gaps,
+        };
+        let writer = Arc::new(Writer::new(&self.timeline, plan, tell));
         state.ended = [false; 2];
         state.failures = [0; 2];
         state.active = Some(Active {
@@ -170,13 +214,15 @@ impl RecorderEndpoint {
             _open: self.recordings.opened(),
         });
         self.soon(|this| {
-            match writable(&this.options.path) {
-                Ok(()) => KINDS.into_iter().for_each(|kind| this.feed(kind)),
-                Err(error) => {
-                    this.fail(Code::UriPathFileNotFound, &error);
-                    this.end(None);
-                }
-            };
+            let (naming, name) = (&this.options.naming, this.core().name());
+            if let Err(error) = naming.check(&name) {
+                let path = naming.example(&name);
+                let message = format!("The file '{}' can't be written: {error}", path.display());
+                this.fail(Code::UriPathFileNotFound, &MediaError::new(message));
+                this.end(None);
+                return;
+            }
+            KINDS.into_iter().for_each(|kind| this.feed(kind));
         });
     }
 
@@ -206,6 +252,11 @@ impl RecorderEndpoint {
                 };
                 self.fail(code, &error);
             }
+            News::Unfit(kind) => self.feed(kind),
+            News::Closed(closed, file) => {
+                drop(file);
+                self.file_closed(&closed);
+            }
             News::Finished => self.finished(),
         }
     }
@@ -234,6 +285,24 @@ impl RecorderEndpoint {
             error_code: code.number(),
             error_type: code.name().into(),
         });
+    }
+
+    /// A file is complete; on the recorders' thread.
+    fn file_closed(&self, closed: &Closed) {
+        let Some(path) = &closed.path else { return };
+        let since = closed
+            .at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let whole = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
+        let size = std::fs::metadata(path).map_or(0, |file| file.len());
+        self.core().raise(&FileRecorded {
+            uri: closed.uri.clone(),
+            start: whole(since.as_millis()),
+            duration: whole(closed.duration.mseconds().into()),
+            size: whole(size.into()),
+        });
+        self.tidy();
     }
 
     fn finished(&self) {
@@ -298,24 +367,6 @@ fn index(kind: MediaType) -> usize {
 
 fn changed(state: UriEndpointState) -> UriEndpointStateChanged {
     UriEndpointStateChanged { state }
-}
-
-/// Makes the file's directories, and finds out whether it can be written, without touching what is in it.
-fn writable(path: &std::path::Path) -> Result<(), MediaError> {
-    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let opened = made.and_then(|()| {
-        let existed = path.exists();
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        if opened.is_ok() && !existed {
-            // It comes with the first media.
-            std::fs::remove_file(path)?;
-        }
-        opened.map(drop)
-    });
-    opened.map_err(|error| MediaError {
-        message: format!("The file '{}' can't be written: {error}", path.display()),
-        detail: String::new(),
-    })
 }
 
 impl UriEndpoint for RecorderEndpoint {

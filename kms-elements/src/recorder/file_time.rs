@@ -33,6 +33,21 @@ impl FileTime {
         (running_time >= self.opened).then(|| ClockTime::from_nseconds(at))
     }
 
+    /// Media of this running time comes directly behind what was written: what is missing in between is left out.
+    pub(super) fn skip_to(&mut self, running_time: ClockTime) {
+        if self.zero.is_some() {
+            let opened = self.opened;
+            self.open_at(running_time);
+            // Of other kinds, what comes late has its place still.
+            self.opened = opened;
+        }
+    }
+
+    /// Where the last media of any kind ends.
+    pub(super) fn end(&self) -> ClockTime {
+        self.end
+    }
+
     /// Media was written that ends there.
     pub(super) fn wrote_until(&mut self, end: ClockTime) {
         self.end = self.end.max(end);

@@ -48,6 +48,7 @@ impl Arrived {
 /// A segment that an input feeds and that hands over what arrives, parsed.
 pub(super) struct Ingest {
     codec: Codec,
+    shape: Option<(i32, i32)>,
     input: Input,
     sink: AppSink,
     /// Stopped when it is dropped.
@@ -63,10 +64,11 @@ pub(super) enum Told {
 }
 
 impl Ingest {
-    /// One for a codec. `longest`: how much it may hold back.
+    /// One for a codec. With a shape, rate and channels, it takes raw sound and gives AAC of that shape. `longest`: how much it
+    /// may hold back.
     pub(super) fn new(
         timeline: &Timeline,
-        (codec, parser): (Codec, &str),
+        (codec, parser, shape): (Codec, &str, Option<(i32, i32)>),
         longest: gst::ClockTime,
         tell: impl Fn(Told) + Send + Sync + 'static,
     ) -> Result<Ingest, MediaError> {
@@ -86,7 +88,13 @@ impl Ingest {
             }
         });
         let input = Input::new(&segment, longest)?;
-        let parser = segment.add(parser)?;
+        let parser = match shape {
+            None => segment.add(parser)?,
+            Some((rate, channels)) => segment.add(&format!(
+                "audioconvert ! audioresample ! capsfilter caps=audio/x-raw,rate={rate},channels={channels} ! \
+                 avenc_aac bitrate=96000 ! {parser}"
+            ))?,
+        };
         let sink = AppSink::builder().sync(false).async_(false).build();
         sink.set_property("enable-last-sample", false);
         sink.set_callbacks(
@@ -113,6 +121,7 @@ impl Ingest {
         segment.play()?;
         Ok(Ingest {
             codec,
+            shape,
             input,
             sink,
             _segment: segment,
@@ -124,6 +133,11 @@ impl Ingest {
         self.codec
     }
 
+    /// Rate and channels that sound is converted to; `None`: it is not converted here.
+    pub(super) fn shape(&self) -> Option<(i32, i32)> {
+        self.shape
+    }
+
     /// Feeds it from a branch, or from none.
     pub(super) fn connect(&self, branch: Option<Arc<Branch>>) {
         self.input.connect(branch);
@@ -131,14 +145,19 @@ impl Ingest {
 
     /// Asks whoever encodes it for a keyframe.
     pub(super) fn request_keyframe(&self) {
-        let Some(pad) = self.sink.static_pad("sink") else {
-            return;
-        };
-        let request = gst::Structure::builder("GstForceKeyUnit")
-            .field("running-time", u64::MAX)
-            .field("all-headers", true)
-            .field("count", 0u32)
-            .build();
-        pad.push_event(gst::event::CustomUpstream::new(request));
+        request_keyframe(&self.sink);
     }
+}
+
+/// Asks whoever encodes what arrives there for a keyframe.
+pub(super) fn request_keyframe(sink: &AppSink) {
+    let Some(pad) = sink.static_pad("sink") else {
+        return;
+    };
+    let request = gst::Structure::builder("GstForceKeyUnit")
+        .field("running-time", u64::MAX)
+        .field("all-headers", true)
+        .field("count", 0u32)
+        .build();
+    pad.push_event(gst::event::CustomUpstream::new(request));
 }

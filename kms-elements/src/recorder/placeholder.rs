@@ -49,7 +49,7 @@ impl Placeholder {
         }
         let source = Source::new(timeline, "placeholder", kind);
         source.set_native(Some(Branch::native(Format::Raw, &sink)));
-        let ingest = Ingest::new(timeline, (codec, parser), gst::ClockTime::SECOND, tell)?;
+        let ingest = Ingest::new(timeline, (codec, parser, None), gst::ClockTime::SECOND, tell)?;
         let wanted = Wanted {
             format: Format::Encoded(codec),
             quality: Quality {

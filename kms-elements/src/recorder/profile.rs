@@ -5,6 +5,8 @@ use kms_core::media::{Codec, Format, MediaError};
 use kms_core::types::MediaType;
 use protocol::remote_enum;
 
+use super::fragments;
+
 remote_enum! { "elements"
     /// Container of a recording, and which kinds of media go into it. Media that the container can hold is written as it is;
     /// other media is transcoded to the codecs named here.
@@ -29,7 +31,7 @@ remote_enum! { "elements"
         Mp4AudioOnly = "MP4_AUDIO_ONLY",
         /// Motion JPEG in Matroska, without audio.
         JpegVideoOnly = "JPEG_VIDEO_ONLY",
-        /// Not available on this server.
+        /// Refused, as by a Kurento without the plugin for it, which is not public. Segments do what it was for.
         KurentoSplitRecorder = "KURENTO_SPLIT_RECORDER",
         /// FLV: H.264; AAC. Others become these.
         Flv = "FLV",
@@ -168,6 +170,9 @@ impl Container {
             })?;
         for (property, value) in properties {
             muxer.set_property_from_str(property, value);
+        }
+        if self == Container::Mp4 {
+            fragments::mend_from(&muxer);
         }
         Ok(muxer)
     }

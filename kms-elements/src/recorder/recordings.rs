@@ -1,15 +1,21 @@
-//! What all recorders share: a thread they work on, and how many files are open.
+//! What all recorders share: threads they work on, and which files are open.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use kms_core::object::lock;
 
+use super::naming::InUse;
+use super::upload::{Storage, Uploads};
+
 /// Jobs that may wait. More would need recorders by the ten thousand, all changing at once; what comes then is dropped with an
 /// error in the log.
 const MOST_JOBS: usize = 65_536;
+
+/// Chores that may wait. What comes when there are more is left out, and done at the next occasion.
+const MOST_CHORES: usize = 4_096;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -22,28 +28,31 @@ struct Open {
 /// What all recorders of a server share. Clones are the same.
 ///
 /// Recorders do on one thread, in order, what takes time or locks: opening files, choosing formats, telling clients. The graph
-/// and GStreamer's threads, where it is asked for, must not wait.
+/// and GStreamer's threads, where it is asked for, must not wait. On another, what can wait: looking through directories, and
+/// removing old files.
 #[derive(Clone)]
 pub struct Recordings {
     open: Arc<Open>,
     jobs: SyncSender<Job>,
+    chores: SyncSender<Job>,
+    in_use: InUse,
+    uploads: Uploads,
 }
 
 impl Recordings {
-    /// Starts the thread. It ends with the last clone. Fails if the system gives no thread.
-    pub fn start() -> std::io::Result<Recordings> {
+    /// Starts the threads, and goes on storing what waits for it since before. They end with the last clone. Fails if the system
+    /// gives none.
+    pub fn start(storage: Storage) -> std::io::Result<Recordings> {
         let (jobs, queue) = sync_channel::<Job>(MOST_JOBS);
-        std::thread::Builder::new()
-            .name("recorders".into())
-            .spawn(move || {
-                for job in queue {
-                    // One recorder's panic, which is reported already, must not stop the others.
-                    let _ = catch_unwind(AssertUnwindSafe(job));
-                }
-            })?;
+        let (chores, later) = sync_channel::<Job>(MOST_CHORES);
+        work("recorders", queue)?;
+        work("recorder-chores", later)?;
         Ok(Recordings {
             open: Arc::default(),
             jobs,
+            chores,
+            in_use: InUse::default(),
+            uploads: Uploads::start(storage)?,
         })
     }
 
@@ -66,11 +75,40 @@ impl Recordings {
         }
     }
 
+    /// Does this when there is time, beside all media.
+    pub(super) fn when_there_is_time(&self, chore: impl FnOnce() + Send + 'static) {
+        if self.chores.try_send(Box::new(chore)).is_err() {
+            tracing::warn!("too much is to be tidied up for recorders; something is left for later");
+        }
+    }
+
+    /// Files that are being written.
+    pub(super) fn in_use(&self) -> &InUse {
+        &self.in_use
+    }
+
+    /// What carries files to servers.
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
     /// A file is open as long as this lives.
     pub(super) fn opened(&self) -> OpenFile {
         *lock(&self.open.count) += 1;
         OpenFile(self.open.clone())
     }
+}
+
+/// A thread that does jobs until nobody can give it more.
+fn work(name: &str, queue: Receiver<Job>) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.into());
+    let work = move || {
+        for job in queue {
+            // One recorder's panic, which is reported already, must not stop the others.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    };
+    thread.spawn(work).map(drop)
 }
 
 /// A file that is open.

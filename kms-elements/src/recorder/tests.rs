@@ -1,9 +1,10 @@
 //! Real media into real files, judged by FFmpeg.
 
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -12,10 +13,17 @@ use kms_core::media::{Branch, Codec, Format, Quality, Segment, Source, Timeline,
 use kms_core::types::MediaType;
 use serde_json::Value;
 
+use super::file::Closed;
+use super::naming::{InUse, Naming};
 use super::profile::MediaProfileSpecType as Profile;
-use super::writer::{News, Writer};
+use super::segments::{GapsFixMethod, Segments};
+use super::upload::{Storage, Uploads};
+use super::uri;
+use super::writer::{News, Plan, Writer};
 
 mod events;
+mod gaps;
+mod segments;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 const QUALITY: Quality = Quality {
@@ -111,40 +119,90 @@ fn directory(name: &str) -> PathBuf {
 struct File {
     writer: Writer,
     news: Receiver<News>,
+    closed: RefCell<Vec<Closed>>,
+    /// How much was in the file when it was heard that it began, seconds: on a busy machine that takes a moment.
+    heard_at: Cell<f64>,
     path: PathBuf,
 }
 
 impl File {
     fn new(timeline: &Timeline, profile: Profile, name: &str) -> File {
+        File::with(timeline, profile, name, Segments::default(), GapsFixMethod::None)
+    }
+
+    fn with(
+        timeline: &Timeline,
+        profile: Profile,
+        name: &str,
+        segments: Segments,
+        gaps: GapsFixMethod,
+    ) -> File {
         let path = directory(name).join("recording");
         let (sender, news) = sync_channel(100);
         let profile = profile.profile().expect("a profile");
-        let writer = Writer::new(timeline, profile, path.clone(), move |news| {
+        let target = uri::target(path.to_str().expect("text")).expect("a target");
+        let uploads = Uploads::start(Storage::default()).expect("a thread");
+        let plan = Plan {
+            profile,
+            naming: Arc::new(Naming::new(target, InUse::default(), uploads)),
+            name: name.into(),
+            segments,
+            gaps,
+        };
+        let writer = Writer::new(timeline, plan, move |news| {
             let _ = sender.try_send(news);
         });
-        File { writer, news, path }
+        File {
+            writer,
+            news,
+            closed: RefCell::default(),
+            heard_at: Cell::default(),
+            path,
+        }
     }
 
     fn feed(&self, live: &Live) {
         self.writer.feed(live.source.kind(), Some(&live.source), QUALITY);
     }
 
+    /// What is told next, but for files that are complete.
+    fn hear(&self) -> Result<News, RecvTimeoutError> {
+        loop {
+            match self.news.recv_timeout(PATIENCE) {
+                Ok(News::Closed(closed, _)) => self.closed.borrow_mut().push(closed),
+                Ok(News::Unfit(_)) => {}
+                other => return other,
+            }
+        }
+    }
+
     fn began(&self) {
-        match self.news.recv_timeout(PATIENCE) {
-            Ok(News::Began) => {}
+        match self.hear() {
+            Ok(News::Began) => {
+                let kinds = [MediaType::Audio, MediaType::Video];
+                let written = kinds.iter().filter_map(|kind| self.writer.written(*kind));
+                self.heard_at
+                    .set(seconds(written.map(|w| w.0).max().unwrap_or_default()));
+            }
             other => panic!("it should begin: {other:?}"),
         }
     }
 
     fn finish(self) -> Judged {
-        self.writer.finish();
-        match self.news.recv_timeout(PATIENCE) {
-            Ok(News::Finished) => {}
-            other => panic!("it should be finished: {other:?}"),
-        }
+        self.end();
         let judged = judge(&self.path);
         let _ = std::fs::remove_dir_all(self.path.parent().expect("a directory"));
         judged
+    }
+
+    /// Closes it, and gives all files that were written.
+    fn end(&self) -> Vec<Closed> {
+        self.writer.finish();
+        match self.hear() {
+            Ok(News::Finished) => {}
+            other => panic!("it should be finished: {other:?}"),
+        }
+        self.closed.take()
     }
 }
 
@@ -334,7 +392,7 @@ impl File {
         Lasts {
             least: milliseconds as f64 / 1_000.0,
             // What one kind was ahead of the other, and what came while both were waited for.
-            most: seconds(timeline.now() - from) + 1.0_f64.min(seconds(begun) + 0.3),
+            most: seconds(timeline.now() - from) + (1.0 + self.heard_at.get()).min(seconds(begun) + 0.3),
         }
     }
 }
@@ -635,14 +693,14 @@ fn a_file_that_cannot_be_written_is_an_error() {
     // A directory stands where the file should.
     std::fs::create_dir_all(&file.path).expect("a directory");
     file.feed(&live);
-    match file.news.recv_timeout(PATIENCE) {
+    match file.hear() {
         Ok(News::Failed { error, .. }) => {
             assert!(error.message.contains("can't be written"), "{error}");
             assert!(error.message.contains("recording"), "the file is named: {error}");
         }
         other => panic!("it should fail: {other:?}"),
     }
-    assert!(matches!(file.news.recv_timeout(PATIENCE), Ok(News::Finished)));
+    assert!(matches!(file.hear(), Ok(News::Finished)));
 }
 
 #[test]
@@ -678,6 +736,6 @@ fn nothing_came_and_nothing_is_left() {
     let timeline = Timeline::start().expect("GStreamer");
     let file = File::new(&timeline, Profile::Webm, "nothing");
     file.writer.finish();
-    assert!(matches!(file.news.recv_timeout(PATIENCE), Ok(News::Finished)));
+    assert!(matches!(file.hear(), Ok(News::Finished)));
     assert!(!file.path.exists());
 }

@@ -24,6 +24,8 @@ pub(super) struct Output {
     pub(super) dropped: Dropped,
     /// Buffers of its sources that were written, without fillers.
     pub(super) written: u64,
+    /// Nothing more comes.
+    pub(super) ended: bool,
 }
 
 /// What was dropped and not yet logged.
@@ -49,6 +51,11 @@ impl Dropped {
     }
 }
 
+fn shape(caps: &gst::CapsRef) -> Option<(i32, i32)> {
+    let caps = caps.structure(0)?;
+    Some((caps.get("rate").ok()?, caps.get("channels").ok()?))
+}
+
 impl Output {
     /// One that nothing was written to.
     pub(super) fn new(codec: Codec, caps: gst::Caps) -> Output {
@@ -64,6 +71,7 @@ impl Output {
             last_picture: None,
             dropped: Dropped::default(),
             written: 0,
+            ended: false,
         }
     }
 
@@ -73,8 +81,12 @@ impl Output {
 
     /// Whether the track can hold media of these caps: AAC has one configuration for all of a file.
     pub(super) fn takes(&self, caps: &gst::Caps) -> bool {
-        let rate = |caps: &gst::CapsRef| caps.structure(0).and_then(|s| s.get::<i32>("rate").ok());
-        self.codec == Codec::Opus || *caps == self.caps || rate(caps) == rate(&self.caps)
+        self.codec == Codec::Opus || *caps == self.caps || shape(caps) == shape(&self.caps)
+    }
+
+    /// Rate and channels of its sound, if caps tell.
+    pub(super) fn shape(&self) -> Option<(i32, i32)> {
+        shape(&self.caps)
     }
 
     /// Fills the track until there with frames that say nothing.

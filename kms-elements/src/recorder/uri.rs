@@ -1,37 +1,74 @@
 //! Where a recorder's URI points to.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use protocol::error::clip;
 use protocol::{Code, Error};
 
-/// The file that a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, or an absolute path as it is.
-pub(super) fn path(uri: &str) -> Result<PathBuf, Error> {
+use super::pattern::Pattern;
+use super::upload::Place;
+
+/// What a URI names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// What names are made of: paths on this machine, or on a server.
+    pub(super) pattern: Pattern,
+    /// The server: scheme and authority, or bucket.
+    pub(super) server: Option<String>,
+}
+
+/// What a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, an absolute path as it is, `http(s)://` or
+/// `s3://bucket/key`. All may have fields in them.
+pub(super) fn target(uri: &str) -> Result<Target, Error> {
     let refused = |why: &str| {
+        let shown = Place::parse(uri).map_or_else(|| uri.to_owned(), |place| place.to_string());
         let message = format!(
-            "'{}' can't be recorded to: {why}. Supported are file:///absolute/path and absolute paths",
-            clip(uri)
+            "'{}' can't be recorded to: {why}. Supported are file:///absolute/path, absolute paths, http(s):// and s3://bucket/key",
+            clip(&shown)
         );
         Error::new(Code::IllegalParam, message)
     };
-    let path = match uri.split_once("://") {
+    let as_it_is = |text: &str| Some(text.to_owned());
+    let (server, parsed) = match uri.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
             let at = rest.find('/').ok_or_else(|| refused("it has no path"))?;
             if !rest[..at].is_empty() && !rest[..at].eq_ignore_ascii_case("localhost") {
                 return Err(refused("it names another host"));
             }
-            decode(&rest[at..]).ok_or_else(|| refused("its percent-encoding is wrong"))?
+            (None, Pattern::parse(&rest[at..], decode))
+        }
+        Some((scheme, rest)) if Place::parse(uri).is_some() => {
+            let at = rest.find('/').ok_or_else(|| refused("it has no path"))?;
+            let is_s3 = scheme.eq_ignore_ascii_case("s3");
+            let pattern = if is_s3 {
+                Pattern::parse(&rest[at..], decode)
+            } else {
+                Pattern::parse(&rest[at..], as_it_is)
+            };
+            (Some(format!("{scheme}://{}", &rest[..at])), pattern)
         }
         Some((scheme, _)) => {
             return Err(refused(&format!("{} is not supported", clip(scheme))));
         }
-        None if uri.starts_with('/') => uri.to_owned(),
+        None if uri.starts_with('/') => (None, Pattern::parse(uri, as_it_is)),
         None => return Err(refused("it is neither a URI nor an absolute path")),
     };
-    if path.ends_with('/') || path.contains('\0') {
-        return Err(refused("it names no file"));
+    let pattern = parsed.map_err(|error| refused(&error.to_string()))?;
+    Ok(Target { pattern, server })
+}
+
+/// The URI of a file, as RFC 8089 says.
+pub(super) fn file(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(byte);
+        if plain {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
     }
-    Ok(PathBuf::from(path))
+    uri
 }
 
 /// Undoes percent-encoding; `None` if it is wrong or not UTF-8.
@@ -51,7 +88,20 @@ fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::SystemTime;
+
+    use super::super::pattern::Values;
     use super::*;
+
+    fn path(uri: &str) -> Result<PathBuf, Error> {
+        let values = Values {
+            name: "cam",
+            at: SystemTime::UNIX_EPOCH,
+            number: 1,
+        };
+        target(uri).map(|target| target.pattern.path(values))
+    }
 
     #[test]
     fn files_are_found() {
@@ -60,21 +110,44 @@ mod tests {
             ("file:///tmp/with%20space/%C3%A9.mp4", "/tmp/with space/é.mp4"),
             ("FILE://localhost/tmp/a", "/tmp/a"),
             ("/tmp/100%.webm", "/tmp/100%.webm"),
+            ("file:///tmp/%7Bn%7D/{n}.mp4", "/tmp/{n}/1.mp4"),
+            ("/tmp/{name}/{YYYY}/{hh}{mm}{ss}.mp4", "/tmp/cam/1970/000000.mp4"),
         ] {
             assert_eq!(path(uri), Ok(PathBuf::from(file)));
         }
     }
 
     #[test]
+    fn servers_are_told_from_files_and_passwords_are_not_repeated() {
+        let found = target("https://me:secret@host/cam/{n}%20.mp4").expect("a target");
+        assert_eq!(found.server.as_deref(), Some("https://me:secret@host"));
+        assert_eq!(path("https://host/cam/{n}%20.mp4"), Ok("/cam/1%20.mp4".into()));
+        assert_eq!(path("s3://bucket/cam/{n}%20.mp4"), Ok("/cam/1 .mp4".into()));
+        let error = target("https://me:secret@host/{what}").expect_err("refused");
+        assert!(!error.message.contains("secret"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_uri_of_a_file_names_it() {
+        for name in ["/tmp/with space/é{n}%.mp4", "/a-b_c.mp4"] {
+            assert_eq!(path(&file(Path::new(name))), Ok(PathBuf::from(name)));
+        }
+    }
+
+    #[test]
     fn what_is_no_file_is_refused_with_what_is_supported() {
         for uri in [
-            "http://server/a.webm",
-            "s3://bucket/a",
+            "ftp://server/a.webm",
+            "s3://bucket",
+            "s3://bucket/",
+            "http://server",
             "file://server/a",
             "file:///tmp/",
             "file:///tmp/%zz",
             "file:///tmp/%ff",
             "file:///a%00b",
+            "file:///tmp/{year}.mp4",
+            "file:///tmp/a/../b.mp4",
             "relative.webm",
             "",
         ] {

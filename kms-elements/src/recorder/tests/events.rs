@@ -70,7 +70,7 @@ struct Client {
 impl Client {
     fn new(uri: &str) -> Client {
         let timeline = Timeline::start().expect("GStreamer");
-        let recordings = Recordings::start().expect("a thread");
+        let recordings = Recordings::start(Storage::default()).expect("a thread");
         let mut registry = Registry::new();
         registry.module("elements", "Endpoints.");
         registry.class(class(&timeline, &recordings));
@@ -229,9 +229,32 @@ fn what_cannot_be_recorded_is_refused_at_once() {
             .create("RecorderEndpoint", parameters)
             .expect_err("refused")
     };
-    let error = refused(json!({"mediaPipeline": client.pipeline, "uri": "https://server/a.webm"}));
+    let error = refused(json!({"mediaPipeline": client.pipeline, "uri": "ftp://server/a.webm"}));
     assert!(error.message.contains("file:///absolute/path"), "{error}");
     let split =
         json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
-    assert_eq!(refused(split).code, protocol::Code::NotImplemented);
+    assert_eq!(refused(split).code, protocol::Code::IllegalParam);
+}
+
+#[test]
+fn what_kurentos_clients_do_not_know_is_set_by_name() {
+    let client = Client::new("/tmp/unused");
+    // Its JavaScript client sends as properties what the constructor doesn't have in its own description.
+    let created = client.verb(
+        "create",
+        json!({
+            "type": "RecorderEndpoint",
+            "constructorParams": {"mediaPipeline": client.pipeline, "uri": "/tmp/{n}.mp4", "segmentSize": 1_000_000},
+            "properties": {"segmentDuration": 60_000, "gapsFix": "GENPTS"},
+        }),
+    );
+    let recorder = created.expect("a recorder");
+    let get = |operation: &str| client.verb("invoke", json!({"object": recorder, "operation": operation}));
+    assert_eq!(get("getSegmentDuration"), Ok(json!(60_000)));
+    assert_eq!(get("getSegmentSize"), Ok(json!(1_000_000)));
+    assert_eq!(get("getGapsFix"), Ok(json!("GENPTS")));
+    let set = json!({"object": recorder, "operation": "setSegmentDuration", "operationParams": {"segmentDuration": 10}});
+    let error = client.verb("invoke", set).expect_err("refused");
+    assert_eq!(error.code, protocol::Code::IllegalParam);
+    assert_eq!(get("getSegmentDuration"), Ok(json!(60_000)));
 }
