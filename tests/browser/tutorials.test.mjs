@@ -32,7 +32,10 @@ const errorOf = (page) => page.waitForSelector('#error:not([hidden])').then((e) 
 
 /** Waits until the page says that frames are decoded, and looks whether the picture really moves. */
 async function plays(page, video = 'remote') {
-  await page.waitForFunction(() => Number(document.getElementById('fps').textContent) > 0);
+  await page.waitForFunction(() => Number(document.getElementById('fps').textContent) > 0).catch(async (cause) => {
+    const said = await page.$$eval('#error:not([hidden]), .facts div', (all) => all.map((e) => e.innerText.replace('\n', ': ')));
+    throw new Error(`there is no picture; the page says ${said.join(', ')}`, { cause });
+  });
   const time = () => page.$eval(`#${video}`, (v) => v.currentTime);
   const then = await time();
   await page.waitForTimeout(500);
