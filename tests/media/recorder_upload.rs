@@ -230,6 +230,47 @@ async fn a_large_recording_is_sent_in_parts_while_it_grows() {
 }
 
 #[tokio::test]
+async fn what_a_killed_server_has_sent_is_given_up_and_sent_anew() {
+    let folder = Folder::new();
+    let port = free_port();
+    let _moto = Moto::start(port);
+    let source = Camera::start(&[
+        "--port", "0", "--video", "mjpeg", "--audio", "none", "--width", "1280", "--height", "720", "--fps",
+        "15",
+    ]);
+    let uploads = || {
+        let (_, body) = request(port, "GET", "/recordings?uploads").unwrap();
+        String::from_utf8_lossy(&body).matches("<UploadId>").count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let first = daemon(&folder, port);
+    {
+        let (client, pipeline) = pipeline(&first).await;
+        let player = camera(&client, &pipeline, &source).await;
+        let recorder = RecorderEndpoint::create(&client, &pipeline, "s3://recordings/killed.mkv")
+            .media_profile(MediaProfileSpecType::MkvVideoOnly)
+            .await
+            .unwrap();
+        player.connect(&recorder).await.unwrap();
+        recorder.record().await.unwrap();
+        player.play().await.unwrap();
+        while uploads() == 0 {
+            assert!(Instant::now() < deadline, "no part is sent");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        drop(first); // SIGKILL
+    }
+    let _second = daemon(&folder, port);
+    fetch(port, "/recordings/killed.mkv", &folder.path("killed.mkv")).await;
+    let size = std::fs::metadata(folder.path("killed.mkv")).unwrap().len();
+    assert!(size > 16_000_000, "{size} bytes");
+    while uploads() > 0 {
+        assert!(Instant::now() < deadline, "parts are left in the bucket");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_recording_goes_to_a_web_server_and_its_password_nowhere_else() {
     let folder = Folder::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/put_server.py");

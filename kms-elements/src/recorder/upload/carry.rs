@@ -47,6 +47,9 @@ pub(super) async fn carry(
     tell: Tell,
 ) {
     let mut progress = Progress::default();
+    if let (Store::S3(bucket), Some(upload)) = (&store, &entry.begun) {
+        bucket.abort(upload).await;
+    }
     let (mut rest, mut told) = (FIRST_REST, false);
     loop {
         let attempt = match &store {
@@ -55,7 +58,7 @@ pub(super) async fn carry(
                 let _turn = turns.acquire().await;
                 http.put(&entry.media).await
             }
-            Store::S3(bucket) => into_bucket(bucket, &entry.media, &mut growing, &turns, &mut progress).await,
+            Store::S3(bucket) => into_bucket(bucket, &entry, &mut growing, &turns, &mut progress).await,
             Store::Unusable(why) => Err(why.clone()),
         };
         match attempt {
@@ -82,19 +85,19 @@ pub(super) async fn carry(
 /// Sends parts while the file grows, and the rest when it is complete.
 async fn into_bucket(
     bucket: &Bucket,
-    media: &Path,
+    entry: &Entry,
     growing: &mut watch::Receiver<()>,
     turns: &Semaphore,
     progress: &mut Progress,
 ) -> Result<u64, Failure> {
     loop {
         let complete = growing.has_changed().is_err();
-        let size = length(media).await?;
+        let size = length(&entry.media).await?;
         // The last part may be of any size, so what has grown to one exactly waits.
         while (progress.parts.len() as u64 + 2) * PART < size {
             let index = progress.parts.len() + 1;
             let _turn = turns.acquire().await;
-            let sent = send_part(bucket, media, index, progress).await?;
+            let sent = send_part(bucket, entry, index, progress).await?;
             progress.parts.push(sent);
         }
         if complete && size == 0 {
@@ -102,7 +105,7 @@ async fn into_bucket(
         }
         if complete {
             let _turn = turns.acquire().await;
-            return finish(bucket, media, size, progress).await;
+            return finish(bucket, entry, size, progress).await;
         }
         let _ = tokio::time::timeout(LOOK, growing.changed()).await;
     }
@@ -110,7 +113,7 @@ async fn into_bucket(
 
 async fn send_part(
     bucket: &Bucket,
-    media: &Path,
+    entry: &Entry,
     index: usize,
     progress: &mut Progress,
 ) -> Result<Sent, Failure> {
@@ -118,37 +121,38 @@ async fn send_part(
         Some(upload) => upload.clone(),
         None => {
             let upload = bucket.begin().await?;
+            entry.remember(&upload);
             progress.upload = Some(upload.clone());
             upload
         }
     };
-    let bytes = read(media, index as u64 * PART).await?;
+    let bytes = read(&entry.media, index as u64 * PART).await?;
     let hash = hash(&bytes);
     let id = bucket.part(&upload, index, bytes).await?;
     Ok(Sent { id, hash })
 }
 
-async fn finish(bucket: &Bucket, media: &Path, size: u64, progress: &mut Progress) -> Result<u64, Failure> {
+async fn finish(bucket: &Bucket, entry: &Entry, size: u64, progress: &mut Progress) -> Result<u64, Failure> {
     if progress.upload.is_none() && size <= PART {
-        bucket.put(read(media, 0).await?).await?;
+        bucket.put(read(&entry.media, 0).await?).await?;
         return Ok(size);
     }
     let count = usize::try_from(size.div_ceil(PART)).unwrap_or(usize::MAX);
     for index in 1..count {
         match progress.parts.get(index - 1) {
             None => {
-                let sent = send_part(bucket, media, index, progress).await?;
+                let sent = send_part(bucket, entry, index, progress).await?;
                 progress.parts.push(sent);
             }
             // What the muxer has written anew since.
-            Some(sent) if sent.hash != hash(&read(media, index as u64 * PART).await?) => {
-                let sent = send_part(bucket, media, index, progress).await?;
+            Some(sent) if sent.hash != hash(&read(&entry.media, index as u64 * PART).await?) => {
+                let sent = send_part(bucket, entry, index, progress).await?;
                 progress.parts[index - 1] = sent;
             }
             Some(_) => {}
         }
     }
-    let first = send_part(bucket, media, 0, progress).await?;
+    let first = send_part(bucket, entry, 0, progress).await?;
     let Some(upload) = progress.upload.clone() else {
         return Err("no upload was begun".into());
     };

@@ -1,7 +1,7 @@
 //! What waits to be stored, on disk.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,22 @@ pub(super) struct Entry {
     note: PathBuf,
     /// Where it goes.
     pub(super) place: Place,
+    /// What a server that is no more had begun to send it as.
+    pub(super) begun: Option<String>,
 }
 
 impl Entry {
+    /// Notes that it is being sent as this.
+    pub(super) fn remember(&self, upload: &str) {
+        let text = json!({ "uri": self.place.uri(), "upload": upload }).to_string();
+        // In one step, for the server may be killed at any moment.
+        let new = self.note.with_extension("new");
+        let written = private(&new).and_then(|mut file| file.write_all(text.as_bytes()));
+        if let Err(error) = written.and_then(|()| std::fs::rename(&new, &self.note)) {
+            tracing::debug!(file = %self.note.display(), %error, "parts of a recording may be left in its bucket");
+        }
+    }
+
     /// Removes it: it is at its place.
     pub(super) fn remove(&self) {
         // The media first: a note alone means nothing.
@@ -81,11 +94,27 @@ impl Spool {
             let media = note.with_extension("media");
             let written = std::fs::metadata(&media).map(|m| (m.len(), m.modified().ok()));
             match (written, read(&note)) {
-                (Ok((size, at)), Some(place)) if size > 0 => left.push((at, Entry { media, note, place })),
+                (Ok((size, at)), Some((place, begun))) if size > 0 => {
+                    left.push((
+                        at,
+                        Entry {
+                            media,
+                            note,
+                            place,
+                            begun,
+                        },
+                    ));
+                }
                 // Nothing was written before the server ended.
                 (Ok((0, _)) | Err(_), place) => {
-                    let place = place.unwrap_or_default();
-                    Entry { media, note, place }.remove();
+                    let (place, begun) = place.unwrap_or_default();
+                    Entry {
+                        media,
+                        note,
+                        place,
+                        begun,
+                    }
+                    .remove();
                 }
                 (Ok(_), _) => {
                     tracing::warn!(file = %note.display(), "it does not say where its recording goes")
@@ -101,21 +130,32 @@ impl Spool {
         let media = self.directory.join(format!("{}.media", Uuid::new_v4()));
         let note = media.with_extension("json");
         let text = json!({ "uri": place.uri() }).to_string();
-        let private = |path: &Path| {
-            OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(path)
-        };
-        io::Write::write_all(&mut private(&note)?, text.as_bytes())?;
+        private(&note)?.write_all(text.as_bytes())?;
         private(&media)?;
-        Ok(Entry { media, note, place })
+        Ok(Entry {
+            media,
+            note,
+            place,
+            begun: None,
+        })
     }
 }
 
-fn read(note: &Path) -> Option<Place> {
+/// A file for its owner alone, empty.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Where a recording goes, and what was begun to send it as.
+fn read(note: &Path) -> Option<(Place, Option<String>)> {
     let text = std::fs::read_to_string(note).ok()?;
     let value: Value = serde_json::from_str(&text).ok()?;
-    Place::parse(value["uri"].as_str()?)
+    let begun = value["upload"].as_str().map(str::to_owned);
+    Some((Place::parse(value["uri"].as_str()?)?, begun))
 }
