@@ -3,6 +3,7 @@
 mod class;
 mod endpoint;
 mod reconnect;
+mod rtsp;
 pub(crate) mod session;
 mod uri;
 

@@ -9,6 +9,8 @@ use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeli
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
+use super::rtsp;
+
 /// What a session tells the endpoint it plays for. Called on GStreamer's threads, with no lock of the session held.
 pub(crate) trait Listener: Send + Sync {
     /// Media of a kind was found, in this form.
@@ -57,9 +59,6 @@ impl Heard {
 
     /// Notes what a source for RTSP says that it will get.
     fn expect(self: &Arc<Self>, source: &gst::Element) {
-        if !source.has_property("tcp-timeout") {
-            return;
-        }
         let heard = self.clone();
         source.connect("select-stream", false, move |values| {
             let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
@@ -158,24 +157,12 @@ impl Session {
             }
         };
         let segment = Segment::with_own_time(timeline, &format!("player-{id}"), report);
-        let reader = gst::ElementFactory::make("uridecodebin")
-            .property("uri", &origin.uri)
-            .property("caps", playable_caps())
-            .build()
-            .map_err(|e| MediaError {
-                message: "GStreamer's base plugins are not installed".into(),
-                detail: e.to_string(),
-            })?;
         let heard = Arc::new(Heard::new(timeline.now()));
-        let hears = heard.clone();
-        let Origin { live, set_up, .. } = origin;
-        reader.connect("source-setup", false, move |values| {
-            if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
-                set_up(&source);
-                hears.expect(&source);
-            }
-            None
-        });
+        let live = origin.live;
+        let reader = reader(origin, &heard).map_err(|e| MediaError {
+            message: "GStreamer's base plugins are not installed".into(),
+            detail: e.to_string(),
+        })?;
         let position = Arc::new(AtomicU64::new(0));
         let context = Arc::new(Context {
             id,
@@ -246,6 +233,27 @@ impl Session {
     }
 }
 
+/// What reads the origin, and has a pad for each stream in it.
+fn reader(origin: Origin, heard: &Arc<Heard>) -> Result<gst::Element, gst::glib::BoolError> {
+    if rtsp::is_rtsp(&origin.uri) {
+        let source = rtsp::reader(&origin.uri)?;
+        (origin.set_up)(&source);
+        heard.expect(&source);
+        return Ok(source);
+    }
+    let reader = gst::ElementFactory::make("uridecodebin")
+        .property("uri", &origin.uri)
+        .property("caps", playable_caps())
+        .build()?;
+    reader.connect("source-setup", false, move |values| {
+        if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
+            (origin.set_up)(&source);
+        }
+        None
+    });
+    Ok(reader)
+}
+
 /// What is handed on as it is: the codecs we know, and raw media. All else is decoded.
 fn playable_caps() -> gst::Caps {
     let mut caps = gst::Caps::new_empty();
@@ -275,10 +283,18 @@ impl Context {
         let Some(structure) = caps.structure(0) else {
             return;
         };
-        let (kind, format) = match Codec::from_caps(structure) {
-            Some(codec) => (codec.kind(), Format::Encoded(codec)),
-            None if structure.name() == "video/x-raw" => (MediaType::Video, Format::Raw),
-            None if structure.name() == "audio/x-raw" => (MediaType::Audio, Format::Raw),
+        let (kind, format, depayloader) = match Codec::from_caps(structure) {
+            Some(codec) => (codec.kind(), Format::Encoded(codec), None),
+            None if structure.name() == "video/x-raw" => (MediaType::Video, Format::Raw, None),
+            None if structure.name() == "audio/x-raw" => (MediaType::Audio, Format::Raw, None),
+            None if structure.name() == "application/x-rtp" => match rtsp::codec_of(structure) {
+                Some((codec, element)) => (codec.kind(), Format::Encoded(codec), Some(element)),
+                None if rtsp::may_be_known(&caps) => return self.search(pipeline, pad),
+                None => {
+                    tracing::info!(%caps, "a stream of a camera is left out: it can't be decoded here");
+                    return;
+                }
+            },
             None => return,
         };
         {
@@ -288,7 +304,7 @@ impl Context {
             }
             found.push(kind);
         }
-        match self.hand_on(pipeline, pad, kind, format) {
+        match self.hand_on(pipeline, pad, (kind, format), depayloader) {
             Ok(branch) => {
                 if let Some(listener) = self.listener.upgrade() {
                     listener.found(self.id, kind, branch);
@@ -298,17 +314,40 @@ impl Context {
         }
     }
 
+    /// A stream of a camera in a codec that isn't handed on as it is: GStreamer decodes it, if it can.
+    fn search(self: &Arc<Self>, pipeline: &gst::Pipeline, pad: &gst::Pad) {
+        let (context, weak) = (self.clone(), pipeline.downgrade());
+        let begun = gst::ElementFactory::make("decodebin")
+            .build()
+            .and_then(|decoder| {
+                decoder.connect_pad_added(move |_, pad| {
+                    if let Some(pipeline) = weak.upgrade() {
+                        context.pad_added(&pipeline, pad);
+                    }
+                });
+                pipeline.add(&decoder)?;
+                decoder.sync_state_with_parent()?;
+                let entry = decoder.static_pad("sink");
+                let entry = entry.ok_or_else(|| gst::glib::bool_error!("no way in"))?;
+                pad.link(&entry).map_err(|e| gst::glib::bool_error!("{e}"))
+            });
+        if let Err(error) = begun {
+            tracing::error!(%error, "a stream of a camera can't be decoded");
+        }
+    }
+
     fn hand_on(
         self: &Arc<Self>,
         pipeline: &gst::Pipeline,
         pad: &gst::Pad,
-        kind: MediaType,
-        format: Format,
+        (kind, format): (MediaType, Format),
+        depayloader: Option<&str>,
     ) -> Result<Arc<Branch>, gst::glib::BoolError> {
         let normal = kms_core::media::normalise(kind, format);
+        let depay = depayloader.map_or(String::new(), |element| format!("{element} ! "));
         // Files are read as fast as they can be; their media leaves at its time.
         let pace = if self.paced { " ! identity sync=true" } else { "" };
-        let bin = gst::parse::bin_from_description(&format!("{normal}{pace}"), true)
+        let bin = gst::parse::bin_from_description(&format!("{depay}{normal}{pace}"), true)
             .map_err(|e| gst::glib::bool_error!("{e}"))?;
         let sink = AppSink::builder().sync(false).async_(false).build();
         pipeline.add_many([bin.upcast_ref::<gst::Element>(), sink.upcast_ref()])?;
