@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -87,6 +89,44 @@ impl Default for ElementSettings {
     }
 }
 
+/// How old media is when it leaves the server: a mean over the last moments, by kind.
+#[derive(Debug, Default)]
+pub struct Latency {
+    /// Nanoseconds; 0: not measured. Written by whoever sends media, one thread a kind.
+    means: [AtomicU64; 2],
+}
+
+impl Latency {
+    /// Weight of what is older than the newest measurement, of 16.
+    const OLDER: u64 = 15;
+
+    /// Media of this age leaves.
+    pub fn note(&self, media: MediaType, age: Duration) {
+        let Some(mean) = self.mean_of(media) else { return };
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX / 16).max(1);
+        let before = mean.load(Ordering::Relaxed);
+        let now = match before {
+            0 => age,
+            before => (before.saturating_mul(Latency::OLDER) + age) / (Latency::OLDER + 1),
+        };
+        mean.store(now, Ordering::Relaxed);
+    }
+
+    /// The mean; `None`: nothing has left.
+    pub fn mean(&self, media: MediaType) -> Option<Duration> {
+        let mean = self.mean_of(media)?.load(Ordering::Relaxed);
+        (mean > 0).then(|| Duration::from_nanos(mean))
+    }
+
+    fn mean_of(&self, media: MediaType) -> Option<&AtomicU64> {
+        match media {
+            MediaType::Audio => Some(&self.means[0]),
+            MediaType::Video => Some(&self.means[1]),
+            MediaType::Data => None,
+        }
+    }
+}
+
 /// The part that all elements share.
 pub struct ElementCore {
     /// What all objects share.
@@ -96,6 +136,7 @@ pub struct ElementCore {
     /// Set by clients on any connection.
     settings: Mutex<ElementSettings>,
     transcoding: Arc<Transcoding>,
+    latency: Arc<Latency>,
 }
 
 impl ElementCore {
@@ -110,6 +151,7 @@ impl ElementCore {
             ObjectCore::new(&server, qualified_type, Some(parent)).in_pipeline(Arc::downgrade(pipeline));
         Some(ElementCore {
             transcoding: Transcoding::new(&server, object.id()),
+            latency: Arc::default(),
             object,
             node: server.next_node(),
             settings: Mutex::new(ElementSettings::default()),
@@ -136,6 +178,11 @@ impl ElementCore {
         &self.transcoding
     }
 
+    /// Where it is noted how old media is that leaves the server here.
+    pub fn latency(&self) -> &Arc<Latency> {
+        &self.latency
+    }
+
     /// Says that the element began or stopped to produce media.
     pub fn set_producing(&self, media: MediaType, producing: bool) {
         if let Some(pipeline) = self.object.pipeline() {
@@ -148,5 +195,26 @@ impl ElementCore {
         if let Some(pipeline) = self.object.pipeline() {
             pipeline.leave(self.node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_is_a_mean_that_follows() {
+        let latency = Latency::default();
+        assert_eq!(latency.mean(MediaType::Video), None);
+        let ms = Duration::from_millis;
+        latency.note(MediaType::Video, ms(32));
+        assert_eq!(latency.mean(MediaType::Video), Some(ms(32)));
+        latency.note(MediaType::Video, ms(64));
+        assert_eq!(latency.mean(MediaType::Video), Some(ms(34)));
+        (0..200).for_each(|_| latency.note(MediaType::Video, ms(10)));
+        assert!(latency.mean(MediaType::Video).is_some_and(|mean| mean < ms(11)));
+        assert_eq!(latency.mean(MediaType::Audio), None, "kinds are apart");
+        latency.note(MediaType::Audio, Duration::MAX);
+        assert!(latency.mean(MediaType::Audio).is_some());
     }
 }

@@ -279,11 +279,28 @@ async fn get_stats(element: &dyn Element, media: Option<MediaType>) -> Result<Op
         {
             map.insert("__type__".into(), "EndpointStats".into());
             map.insert("type".into(), StatsType::Endpoint.as_str().into());
-            map.insert("E2ELatency".into(), Value::Array(Vec::new()));
+            let latencies = end_to_end(element, media).encode().unwrap_or_default();
+            map.insert("E2ELatency".into(), latencies);
         }
         stats.insert(id, own);
     }
     Ok((!stats.is_empty()).then_some(StatsMapWire(stats)))
+}
+
+/// From where media entered the server, or was captured as far as senders tell, to where it leaves at this element.
+fn end_to_end(element: &dyn Element, media: Option<MediaType>) -> Vec<MediaLatencyStat> {
+    let kinds = [MediaType::Audio, MediaType::Video];
+    let measured = kinds.into_iter().filter(|kind| media.is_none_or(|m| m == *kind));
+    measured
+        .filter_map(|kind| {
+            let mean = element.element().latency().mean(kind)?;
+            Some(MediaLatencyStat {
+                name: format!("sink_{}_default", kind.lower()),
+                media_type: kind,
+                avg: mean.as_nanos() as f64,
+            })
+        })
+        .collect()
 }
 
 fn element_stats(element: &dyn Element, media: Option<MediaType>) -> ElementStats {

@@ -36,6 +36,14 @@ pub(crate) struct Parts {
 }
 
 impl Packet {
+    /// How long ago it was captured, or read.
+    pub(crate) fn age(&self, timeline: &Timeline) -> Option<Duration> {
+        let segment = self.sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let at = segment.to_running_time(self.sample.buffer()?.pts()?)?;
+        let age = timeline.now().saturating_sub(at);
+        Some(Duration::from_nanos(age.nseconds()))
+    }
+
     /// Its parts, copied once for all remotes; `None`: it is no packet of RTP.
     pub(crate) fn parts(&self) -> Option<&Parts> {
         self.parts.get_or_init(|| parts(&self.sample)).as_ref()

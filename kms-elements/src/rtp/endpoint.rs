@@ -248,6 +248,8 @@ impl RtpEndpoint {
                 sender,
                 types: agreed.send_types(),
                 mtu: u32::try_from(mtu).unwrap_or_default().saturating_sub(tag),
+                timeline: self.workshop.timeline.clone(),
+                latency: self.element.latency().clone(),
             };
             let names: Vec<String> = outlet.types.iter().map(|(c, _)| c.name().to_owned()).collect();
             (packetiser, outlet, names, agreed.bandwidth)

@@ -1,7 +1,9 @@
 //! Packets that are made in this process for the remote of a WebRTC endpoint.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
+use kms_core::element::Latency;
 use kms_core::media::{Codec, Timeline};
 
 use super::api::Kind;
@@ -13,6 +15,7 @@ pub(super) struct FeedOutlet {
     pub(super) peer: Peer,
     pub(super) kind: Kind,
     pub(super) timeline: Timeline,
+    pub(super) latency: Arc<Latency>,
 }
 
 impl Outlet for FeedOutlet {
@@ -22,10 +25,12 @@ impl Outlet for FeedOutlet {
 
     fn open(&self, codec: Codec) -> Take {
         let feed = Feed::start(&self.peer, self.kind);
-        let (timeline, kind) = (self.timeline.clone(), self.kind);
+        let (timeline, kind, latency) = (self.timeline.clone(), self.kind, self.latency.clone());
         let mut sequence = 0;
         Box::new(move |packet| {
-            if let (Some(parts), Some(captured)) = (packet.parts(), captured(&packet.sample, &timeline)) {
+            let Some(age) = packet.age(&timeline) else { return };
+            latency.note(codec.kind(), age);
+            if let (Some(parts), Some(captured)) = (packet.parts(), Instant::now().checked_sub(age)) {
                 feed.send(FedPacket {
                     kind,
                     codec: codec.name(),
@@ -39,12 +44,4 @@ impl Outlet for FeedOutlet {
             }
         })
     }
-}
-
-/// When it was captured, on this machine's clock.
-fn captured(sample: &gst::Sample, timeline: &Timeline) -> Option<Instant> {
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let at = segment.to_running_time(sample.buffer()?.pts()?)?;
-    let age = timeline.now().saturating_sub(at);
-    Instant::now().checked_sub(Duration::from_nanos(age.nseconds()))
 }

@@ -239,3 +239,36 @@ async fn received(endpoint: &RtpEndpoint, direction: StatsType, counter: &str, c
     }
     panic!("no {codec}: {:?}", endpoint.get_stats().await.unwrap());
 }
+
+#[tokio::test]
+async fn latency_from_a_camera_to_the_network_is_told() {
+    let camera = Camera::start(&["--port", "0"]);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    pipeline.set_latency_stats(true).await.unwrap();
+    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+        .network_cache(300)
+        .await
+        .unwrap();
+    let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
+    let line = format!(
+        "m=video {} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=recvonly\r\n",
+        free_ports()
+    );
+    endpoint.process_offer(&sdp("127.0.0.1", &[line])).await.unwrap();
+    player.connect(&endpoint).await.unwrap();
+    player.play().await.unwrap();
+    for _ in 0..300 {
+        let stats = endpoint.get_stats().await.unwrap();
+        let own = stats.values().find(|s| s.r#type == StatsType::Endpoint).unwrap();
+        if let Some(latency) = own.extra["E2ELatency"].as_array().and_then(|l| l.first()) {
+            assert_eq!(latency["type"], "VIDEO");
+            let milliseconds = latency["avg"].as_f64().unwrap() / 1e6;
+            // Packets that come in order don't wait for the cache. How long they take depends on how busy the machine is.
+            assert!((0.01..1_000.0).contains(&milliseconds), "{milliseconds} ms");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing measured: {:?}", endpoint.get_stats().await.unwrap());
+}

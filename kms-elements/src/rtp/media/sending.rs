@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use kms_core::media::{Codec, MediaError};
+use kms_core::element::Latency;
+use kms_core::media::{Codec, MediaError, Timeline};
 use kms_core::object::lock;
 
 use super::pads::{begin, link};
@@ -83,6 +84,8 @@ pub(in crate::rtp) struct RtpOutlet {
     /// The payload types that the remote knows codecs by, preferred first.
     pub(in crate::rtp) types: Vec<(Codec, u8)>,
     pub(in crate::rtp) mtu: u32,
+    pub(in crate::rtp) timeline: Timeline,
+    pub(in crate::rtp) latency: Arc<Latency>,
 }
 
 impl Outlet for RtpOutlet {
@@ -99,7 +102,11 @@ impl Outlet for RtpOutlet {
         *lock(&sender.codec) = Some(codec);
         let caps = gst::Caps::clone(&rtp_caps(codec, payload_type));
         sender.pad.push_event(gst::event::Caps::new(&caps));
+        let (timeline, latency) = (self.timeline.clone(), self.latency.clone());
         Box::new(move |packet| {
+            if let Some(age) = packet.age(&timeline) {
+                latency.note(codec.kind(), age);
+            }
             sender.send(&packet.sample, payload_type);
         })
     }

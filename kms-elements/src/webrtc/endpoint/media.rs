@@ -105,6 +105,7 @@ impl WebRtcEndpoint {
                 peer: peer.clone(),
                 kind,
                 timeline: self.shared.workshop.timeline.clone(),
+                latency: self.element.latency().clone(),
             };
             let (settings, most) = (self.element.settings(), self.limits().max_video_send);
             let quality = quality(&settings, media_type(kind), most);
