@@ -1,7 +1,9 @@
 //! `PlayerEndpoint`: files, errors, and where it is.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kms_client::Client;
@@ -171,7 +173,8 @@ async fn wait_for_position(player: &PlayerEndpoint, at_least: i64) {
 }
 
 /// A web server that answers every request with this.
-fn web_server(answer: &'static str) -> String {
+fn web_server(answer: impl Into<String>) -> String {
+    let answer = answer.into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -182,6 +185,83 @@ fn web_server(answer: &'static str) -> String {
         }
     });
     format!("http://{address}/video.mp4")
+}
+
+/// A web server for the files of a folder, ended with this value.
+struct Files(Child, String);
+
+impl Files {
+    fn serve(folder: &Path) -> Files {
+        let mut child = Command::new("python3")
+            .args([
+                "-u",
+                "-m",
+                "http.server",
+                "0",
+                "--bind",
+                "127.0.0.1",
+                "--directory",
+            ])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let port = line.split(' ').nth(5).unwrap_or_else(|| panic!("{line:?}"));
+        let url = format!("http://127.0.0.1:{port}");
+        Files(child, url)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_is_played_over_http_behind_a_redirect() {
+    let folder = Folder::new();
+    let encoding = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-c:a",
+        "aac",
+        "-hls_time",
+        "1",
+        "-hls_playlist_type",
+        "vod",
+    ];
+    make(&folder.path("index.m3u8"), 4, &encoding);
+    let files = Files::serve(&folder.path(""));
+    let redirect = web_server(format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}/index.m3u8\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        files.1
+    ));
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &redirect)
+        .await
+        .unwrap();
+    let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
+    let mut ends = player.on_end_of_stream().await.unwrap();
+    player.play().await.unwrap();
+    let kinds = [
+        within("media", flows.next()).await,
+        within("media", flows.next()).await,
+    ];
+    assert_ne!(kinds[0].media_type, kinds[1].media_type, "audio and video");
+    within("the end", ends.next()).await;
+    let position = player.position().await.unwrap();
+    // Times in the segments of a playlist begin where they like: ffmpeg's at 0.7 s.
+    assert!((3_500..5_500).contains(&position), "{position} ms of 4 s");
 }
 
 #[tokio::test]
