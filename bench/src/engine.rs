@@ -35,6 +35,8 @@ pub(crate) struct Cost {
     pub(crate) usage: Usage,
     /// CPU time of all other processes in the window, cameras and viewers among them.
     pub(crate) others_cpu: Duration,
+    /// Pictures a second that each viewer got, if there are viewers.
+    pub(crate) pictures: Option<f64>,
 }
 
 /// Records cameras into MP4 as they are: all in one kms, and each in an ffmpeg of its own. Ten by default: as the aims say.
@@ -98,7 +100,11 @@ pub(crate) async fn transcode(kms: &str, viewers: usize, window: Duration) -> Re
     let player = PlayerEndpoint::create(&client, &pipeline, &format!("file://{}", file.display())).await?;
     kms::watched(&client, &load, &pipeline, &player, viewers).await?;
     player.play().await?;
-    let ours = measure(WORK, "kms", window, || server.usage()).await?;
+    load.begin().await?;
+    let mut ours = measure(WORK, "kms", window, || server.usage()).await?;
+    load.end().await?;
+    let seconds = (WARM_UP + ours.window).as_secs_f64();
+    ours.pictures = Some(load.tally().await?.pictures as f64 / viewers as f64 / seconds);
     let _ = client.close_session().await;
     server.stop().await?;
 
@@ -138,6 +144,7 @@ async fn measure(
         cpu,
         usage,
         others_cpu: (machine()? - machine_before).saturating_sub(cpu),
+        pictures: None,
     })
 }
 
@@ -223,7 +230,15 @@ impl Drop for Folder {
 }
 
 /// Columns of the table of costs.
-pub(crate) const HEADER: [&str; 6] = ["", "by", "CPU of a core", "RSS", "threads", "others"];
+pub(crate) const HEADER: [&str; 7] = [
+    "",
+    "by",
+    "CPU of a core",
+    "RSS",
+    "threads",
+    "others",
+    "pictures/s",
+];
 
 impl Cost {
     /// Share of one core.
@@ -243,6 +258,7 @@ impl Cost {
                 "{:.0}%",
                 100.0 * self.others_cpu.as_secs_f64() / self.window.as_secs_f64()
             ),
+            self.pictures.map_or(String::new(), |p| format!("{p:.1}")),
         ]
     }
 
@@ -254,6 +270,7 @@ impl Cost {
             "core": self.core(),
             "rss": self.usage.rss,
             "threads": self.usage.threads,
+            "picturesPerSecond": self.pictures,
             "othersCore": self.others_cpu.as_secs_f64() / self.window.as_secs_f64(),
         })
     }

@@ -294,6 +294,13 @@ impl Peer {
     fn event(&mut self, event: Event, tally: &mut Tally) {
         match event {
             Event::RtpPacket(packet) => {
+                let is_video = self
+                    .video
+                    .as_ref()
+                    .is_some_and(|v| v.pt == Some(packet.header.payload_type));
+                if is_video && packet.header.marker {
+                    tally.count_picture(self.came_at);
+                }
                 if let Some(sent_at) = media::sent_at(&packet.payload) {
                     tally.count_received(sent_at, self.came_at);
                 }

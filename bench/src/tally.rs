@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     /// Media packets received that were sent in the window, whenever they came.
     pub(crate) arrived: u64,
+    /// Last packets of pictures received in the window, whoever made them.
+    pub(crate) pictures: u64,
     /// From sending a packet to receiving it, in microseconds.
     pub(crate) latency: Histogram,
     /// How much later than due packets were sent, in microseconds: a load generator that lags measures itself.
@@ -45,6 +47,7 @@ impl Tally {
             sent: 0,
             received: 0,
             arrived: 0,
+            pictures: 0,
             latency: Histogram::new(),
             lag: Histogram::new(),
             busy: Duration::ZERO,
@@ -92,6 +95,11 @@ impl Tally {
             self.arrived += 1;
             self.latency.record(now.saturating_sub(sent_at) / 1_000);
         }
+    }
+
+    /// The last packet of a picture came.
+    pub(crate) fn count_picture(&mut self, now: Instant) {
+        self.pictures += u64::from(self.is_open_at(self.nanos(now)));
     }
 
     /// The load generator was busy for a while until `now`.
