@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::camera::Camera;
 use crate::daemon::Daemon;
-use crate::files::{Folder, uri};
+use crate::files::{Folder, make, uri};
 use crate::player::{pipeline, within};
 
 /// What ffprobe says of a file that decodes without an error: names of the codecs, and seconds.
@@ -187,4 +187,76 @@ async fn a_recording_goes_on_when_its_camera_comes_back() {
     let (codecs, seconds) = judge(&file);
     assert_eq!(codecs, ["aac", "h264"]);
     assert!(seconds > 8.0, "the file goes over the loss: {seconds} s");
+}
+
+/// A file of three seconds, recorded as it is played; codecs and seconds of the recording.
+async fn play_into(profile: MediaProfileSpecType, name: &str, encoding: &[&str]) -> (Vec<String>, f64) {
+    let folder = Folder::new();
+    let (played, recorded) = (folder.path("in.mkv"), folder.path(name));
+    make(&played, 3, encoding);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &uri(&played))
+        .await
+        .unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&recorded))
+        .media_profile(profile)
+        .await
+        .unwrap();
+    let mut recording = recorder.on_recording().await.unwrap();
+    let mut ends = player.on_end_of_stream().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("Recording", recording.next()).await;
+    within("the end", ends.next()).await;
+    recorder.stop_and_wait().await.unwrap();
+    judge(&recorded)
+}
+
+#[tokio::test]
+async fn all_of_a_file_is_recorded_though_it_has_one_keyframe() {
+    let encoding = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "250",
+        "-bf",
+        "0",
+        "-c:a",
+        "aac",
+    ];
+    let (codecs, seconds) = play_into(MediaProfileSpecType::Mp4, "out.mp4", &encoding).await;
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!((2.8..3.3).contains(&seconds), "{seconds} s of 3 s");
+}
+
+#[tokio::test]
+async fn vp9_of_any_chroma_is_recorded_into_mp4() {
+    // The muxer takes no RGB. That is seen with the first keyframe, and the recording begins with the next.
+    for (chroma, codec, least) in [
+        ("yuv420p", "vp9", 2.8),
+        ("yuv444p", "vp9", 2.8),
+        ("gbrp", "h264", 0.8),
+    ] {
+        let encoding = [
+            "-c:v",
+            "libvpx-vp9",
+            "-deadline",
+            "realtime",
+            "-cpu-used",
+            "8",
+            "-pix_fmt",
+            chroma,
+            "-c:a",
+            "libopus",
+        ];
+        let (codecs, seconds) = play_into(MediaProfileSpecType::Mp4, "out.mp4", &encoding).await;
+        let mut expected = ["opus", codec];
+        expected.sort();
+        assert_eq!(codecs, expected, "{chroma}");
+        assert!((least..3.3).contains(&seconds), "{chroma}: {seconds} s of 3 s");
+    }
 }

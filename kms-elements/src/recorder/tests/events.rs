@@ -304,8 +304,14 @@ fn one_keyframe(timeline: &Timeline) -> (Segment, Arc<Branch>) {
     bin.link(&sink).expect("a link");
     let way_back = bin.static_pad("src").expect("a way out");
     way_back.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
-        let asks = info.event().is_some_and(|e| e.type_() == gst::EventType::CustomUpstream);
-        if asks { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        let asks = info
+            .event()
+            .is_some_and(|e| e.type_() == gst::EventType::CustomUpstream);
+        if asks {
+            gst::PadProbeReturn::Drop
+        } else {
+            gst::PadProbeReturn::Ok
+        }
     });
     let native = Branch::native(Format::Encoded(Codec::Vp8), &sink);
     (segment, native)
