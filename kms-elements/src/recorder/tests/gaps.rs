@@ -145,3 +145,76 @@ fn an_encoder_without_keyframes_of_its_own_is_asked_for_them() {
     }
     let _ = std::fs::remove_dir_all(path.parent().expect("a directory"));
 }
+
+#[test]
+fn h265_begins_with_a_picture_that_decoding_can_begin_with() {
+    let timeline = Timeline::start().expect("GStreamer");
+    let made = directory("h265").join("in.mp4");
+    // Of these pictures, only that of the third second is a keyframe; that of the first refers to no other, but those behind it
+    // refer to what was before.
+    let encoded = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=25",
+            "-t",
+            "5",
+        ])
+        .args([
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-force_key_frames",
+            "1",
+        ])
+        .args([
+            "-x265-params",
+            "bframes=0:ref=4:keyint=75:min-keyint=75:scenecut=0:log-level=1",
+        ])
+        .arg(&made)
+        .status()
+        .expect("ffmpeg");
+    assert!(encoded.success());
+    let segment = Segment::new(&timeline, "camera", |_| {});
+    let description = format!(
+        "filesrc location={} ! qtdemux ! identity name=lost ! identity sync=true ! h265parse config-interval=-1 \
+         ! capsfilter name=form caps=video/x-h265,stream-format=byte-stream,alignment=au",
+        made.display()
+    );
+    // Its way out is linked by hand: the demuxer's other end isn't there yet.
+    let bin = gst::parse::bin_from_description(&description, false).expect("elements");
+    let sink = AppSink::builder().name("out").build();
+    bin.add(&sink).expect("a sink");
+    bin.by_name("form").expect("caps").link(&sink).expect("a link");
+    segment.pipeline().add(&bin).expect("added");
+    // The camera's first pictures are lost.
+    let lost = bin
+        .by_name("lost")
+        .and_then(|e| e.static_pad("src"))
+        .expect("a pad");
+    let first = gst::ClockTime::from_mseconds(400);
+    lost.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let is_lost = info.buffer().is_some_and(|b| b.pts() < Some(first));
+        if is_lost {
+            gst::PadProbeReturn::Drop
+        } else {
+            gst::PadProbeReturn::Ok
+        }
+    });
+    let source = Source::new(&timeline, "camera", MediaType::Video);
+    source.set_native(Some(Branch::native(Format::Encoded(Codec::H265), &sink)));
+    let file = file(&timeline, Profile::Mp4VideoOnly, "irap", GapsFixMethod::None);
+    file.writer.feed(MediaType::Video, Some(&source), QUALITY);
+    segment.play().expect("it plays");
+    file.began();
+    file.grow_of(&timeline, 1_000, &[MediaType::Video]);
+    let judged = file.finish();
+    assert_eq!(judged.errors, "", "{judged:?}");
+    assert!(judged.start.abs() < 0.05, "it begins at {}", judged.start);
+    let _ = std::fs::remove_dir_all(made.parent().expect("a directory"));
+}
