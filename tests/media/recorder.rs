@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::camera::Camera;
 use crate::daemon::Daemon;
-use crate::files::{Folder, uri};
+use crate::files::{Folder, make, uri};
 use crate::player::{pipeline, within};
 
 /// What ffprobe says of a file that decodes without an error: names of the codecs, and seconds.
@@ -48,15 +48,18 @@ pub(crate) fn judge(file: &Path) -> (Vec<String>, f64) {
     )
 }
 
+/// Before a camera's first sender report nobody can know how its streams fit together (RFC 3550, section 6.4.1): so many seconds at
+/// the beginning of a recording are not judged.
+pub(crate) const REPORTED: u32 = 3;
+
 /// Milliseconds between each flash and its beep, without their sign, as tests/media/flash_beep.py measures them. The first seconds
-/// don't count: before a camera's first sender reports nobody can know how its streams fit together (RFC 3550, section 6.4.1).
-pub(crate) fn offsets(file: &Path) -> Vec<f64> {
-    const REPORTED: &str = "3";
+/// of the file, so many, don't count.
+pub(crate) fn offsets(file: &Path, after: u32) -> Vec<f64> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/flash_beep.py");
     let output = Command::new("/usr/bin/python3")
         .arg(script)
         .arg(file)
-        .arg(REPORTED)
+        .arg(after.to_string())
         .output()
         .unwrap();
     let said: Value = serde_json::from_slice(&output.stdout)
@@ -67,8 +70,8 @@ pub(crate) fn offsets(file: &Path) -> Vec<f64> {
 }
 
 /// The worst of them.
-pub(crate) fn out_of_sync(file: &Path) -> f64 {
-    let worst = offsets(file).into_iter().reduce(f64::max);
+pub(crate) fn out_of_sync(file: &Path, after: u32) -> f64 {
+    let worst = offsets(file, after).into_iter().reduce(f64::max);
     worst.expect("flashes with their beeps")
 }
 
@@ -101,7 +104,7 @@ async fn a_camera_is_recorded_into_mp4_as_it_is_and_in_sync() {
     let (codecs, seconds) = judge(&file);
     assert_eq!(codecs, ["aac", "h264"]);
     assert!((6.5..11.0).contains(&seconds), "{seconds} s");
-    let worst = out_of_sync(&file);
+    let worst = out_of_sync(&file, REPORTED);
     assert!(worst < 40.0, "{worst} ms between flash and beep");
 }
 
@@ -187,4 +190,76 @@ async fn a_recording_goes_on_when_its_camera_comes_back() {
     let (codecs, seconds) = judge(&file);
     assert_eq!(codecs, ["aac", "h264"]);
     assert!(seconds > 8.0, "the file goes over the loss: {seconds} s");
+}
+
+/// A file of three seconds, recorded as it is played; codecs and seconds of the recording.
+async fn play_into(profile: MediaProfileSpecType, name: &str, encoding: &[&str]) -> (Vec<String>, f64) {
+    let folder = Folder::new();
+    let (played, recorded) = (folder.path("in.mkv"), folder.path(name));
+    make(&played, 3, encoding);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &uri(&played))
+        .await
+        .unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&recorded))
+        .media_profile(profile)
+        .await
+        .unwrap();
+    let mut recording = recorder.on_recording().await.unwrap();
+    let mut ends = player.on_end_of_stream().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("Recording", recording.next()).await;
+    within("the end", ends.next()).await;
+    recorder.stop_and_wait().await.unwrap();
+    judge(&recorded)
+}
+
+#[tokio::test]
+async fn all_of_a_file_is_recorded_though_it_has_one_keyframe() {
+    let encoding = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "250",
+        "-bf",
+        "0",
+        "-c:a",
+        "aac",
+    ];
+    let (codecs, seconds) = play_into(MediaProfileSpecType::Mp4, "out.mp4", &encoding).await;
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!((2.8..3.3).contains(&seconds), "{seconds} s of 3 s");
+}
+
+#[tokio::test]
+async fn vp9_of_any_chroma_is_recorded_into_mp4() {
+    // The muxer takes no RGB. That is seen with the first keyframe, and the recording begins with the next.
+    for (chroma, codec, least) in [
+        ("yuv420p", "vp9", 2.8),
+        ("yuv444p", "vp9", 2.8),
+        ("gbrp", "h264", 0.8),
+    ] {
+        let encoding = [
+            "-c:v",
+            "libvpx-vp9",
+            "-deadline",
+            "realtime",
+            "-cpu-used",
+            "8",
+            "-pix_fmt",
+            chroma,
+            "-c:a",
+            "libopus",
+        ];
+        let (codecs, seconds) = play_into(MediaProfileSpecType::Mp4, "out.mp4", &encoding).await;
+        let mut expected = ["opus", codec];
+        expected.sort();
+        assert_eq!(codecs, expected, "{chroma}");
+        assert!((least..3.3).contains(&seconds), "{chroma}: {seconds} s of 3 s");
+    }
 }

@@ -80,7 +80,10 @@ async fn a_camera_is_recorded_into_files_of_three_seconds_and_old_ones_go() {
             assert!((2_800..6_500).contains(&file.duration), "{file:?}");
             let hole = next.start - file.start - file.duration;
             assert!(hole.abs() < 200, "{hole} ms between {file:?} and {next:?}");
-            let worst = out_of_sync(&path);
+        }
+        // Of the first file, all may be from before the camera's first report.
+        if (1..recorded.len() - 1).contains(&index) {
+            let worst = out_of_sync(&path, 0);
             assert!(worst < 40.0, "{worst} ms between flash and beep");
         }
     }

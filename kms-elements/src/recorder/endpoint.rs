@@ -67,8 +67,6 @@ struct State {
     ended: [bool; 2],
     /// How often what is had from the source failed in this recording.
     failures: [u32; 2],
-    /// What is attached to.
-    attached: [Option<Arc<Source>>; 2],
     released: bool,
 }
 
@@ -84,7 +82,8 @@ pub(super) struct Options {
     pub(super) stop_on_end_of_stream: bool,
 }
 
-/// A recorder. What takes time or locks is done on the thread of [`Recordings`].
+/// A recorder. What takes time or locks is done on the thread of [`Recordings`]; but a source that changes is fed from at once, on
+/// the thread that tells: a file holds its media back only until all have been told, and its first keyframe may be the only one.
 pub struct RecorderEndpoint {
     this: Weak<RecorderEndpoint>,
     element: ElementCore,
@@ -95,6 +94,8 @@ pub struct RecorderEndpoint {
     changeable: Mutex<Changeable>,
     /// Changed by clients' calls, by the graph (sources) and on the recorders' thread. Held for moments only.
     state: Mutex<State>,
+    /// Held while the writer is given what there is, so that what is given last is what there is last. Taken before `state`.
+    feeding: Mutex<()>,
     /// Calls for old recordings to be removed.
     tidied: Mutex<Option<gst::PeriodicClockId>>,
 }
@@ -124,6 +125,7 @@ impl RecorderEndpoint {
             options,
             changeable: Mutex::new(changeable),
             state: Mutex::default(),
+            feeding: Mutex::default(),
             tidied: Mutex::new(None),
         });
         recorder.hear_of_uploads();
@@ -327,26 +329,30 @@ impl RecorderEndpoint {
         }
     }
 
-    /// Gives the writer what there is of a kind; on the recorders' thread.
+    /// Gives the writer what there is of a kind.
     fn feed(&self, kind: MediaType) {
-        let (source, before, writer) = {
-            let mut state = lock(&self.state);
-            let source = state.sources[index(kind)].clone();
-            let before = std::mem::replace(&mut state.attached[index(kind)], source.clone());
-            (source, before, state.active.as_ref().map(|a| a.writer.clone()))
+        let _one_at_a_time = lock(&self.feeding);
+        let (source, writer) = {
+            let state = lock(&self.state);
+            let writer = state.active.as_ref().map(|a| a.writer.clone());
+            (state.sources[index(kind)].clone(), writer)
         };
-        let me: Weak<dyn Consumer> = self.this.clone();
-        if let Some(before) = before
-            && !source.as_ref().is_some_and(|s| Arc::ptr_eq(s, &before))
-        {
-            before.detach(&me);
-        }
-        if let Some(source) = &source {
-            source.attach(me);
-        }
         if let Some(writer) = writer {
             writer.feed(kind, source.as_ref(), self.quality(kind));
         }
+    }
+
+    /// This kind comes from there from now on. From now on, too, it is told when that changes.
+    fn take_from(&self, kind: MediaType, source: Option<Arc<Source>>) {
+        let me: Weak<dyn Consumer> = self.this.clone();
+        let before = std::mem::replace(&mut lock(&self.state).sources[index(kind)], source.clone());
+        if let Some(before) = before {
+            before.detach(&me);
+        }
+        if let Some(source) = source {
+            source.attach(me);
+        }
+        self.soon(move |this| this.feed(kind));
     }
 
     fn quality(&self, kind: MediaType) -> Quality {
@@ -419,16 +425,13 @@ impl Object for RecorderEndpoint {
         {
             let mut state = lock(&self.state);
             state.released = true;
-            state.sources = [None, None];
             // It lives until its file is closed, whoever lets go of it: `finished` takes this away again.
             if let Some(active) = &mut state.active {
                 active.keeps = self.this.upgrade();
             }
         }
         self.end(None);
-        KINDS
-            .into_iter()
-            .for_each(|kind| self.soon(move |this| this.feed(kind)));
+        KINDS.into_iter().for_each(|kind| self.take_from(kind, None));
     }
 }
 
@@ -441,9 +444,7 @@ impl Element for RecorderEndpoint {
         if kind == MediaType::Data {
             return;
         }
-        let source = source.and_then(|s| s.source(kind));
-        lock(&self.state).sources[index(kind)] = source;
-        self.soon(move |this| this.feed(kind));
+        self.take_from(kind, source.and_then(|s| s.source(kind)));
     }
 
     fn is_endpoint(&self) -> bool {
@@ -453,7 +454,7 @@ impl Element for RecorderEndpoint {
 
 impl Consumer for RecorderEndpoint {
     fn source_changed(&self, kind: MediaType) {
-        self.soon(move |this| this.feed(kind));
+        self.feed(kind);
     }
 
     fn source_ended(&self, kind: MediaType) {

@@ -22,7 +22,10 @@ impl Arrived {
     /// From what leaves a segment; `None`: it has no time.
     fn from_sample(sample: &gst::Sample) -> Option<Arrived> {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let buffer = sample.buffer_owned()?;
+        let mut buffer = sample.buffer_owned()?;
+        if sample.caps().is_some_and(is_h265) && !begins_decoding(&buffer) {
+            buffer.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
         let time = |t: Option<gst::ClockTime>| t.and_then(|t| segment.to_running_time(t));
         let pts = time(buffer.pts()).or_else(|| time(buffer.dts()))?;
         let dts = time(buffer.dts()).map_or(pts, |dts| dts.min(pts));
@@ -43,6 +46,29 @@ impl Arrived {
     pub(super) fn duration(&self) -> gst::ClockTime {
         self.buffer.duration().unwrap_or_default()
     }
+}
+
+fn is_h265(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|s| s.name() == "video/x-h265")
+}
+
+/// Whether decoding can begin with these units of H.265, each behind four bytes of its length: one is of an IRAP picture (ITU-T
+/// H.265, 7.4.2.2). h265parse of GStreamer 1.22 takes any picture for a keyframe that refers to no other, though the next may refer
+/// to what was before it.
+fn begins_decoding(buffer: &gst::Buffer) -> bool {
+    let Ok(map) = buffer.map_readable() else {
+        return false;
+    };
+    let mut rest = map.as_slice();
+    while let Some((length, unit)) = rest.split_first_chunk::<4>() {
+        let kind = unit.first().map(|header| header >> 1 & 0x3f);
+        if kind.is_some_and(|kind| (16..=23).contains(&kind)) {
+            return true;
+        }
+        let length = u32::from_be_bytes(*length) as usize;
+        rest = unit.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 /// A segment that an input feeds and that hands over what arrives, parsed.

@@ -22,8 +22,10 @@ impl Keyframes {
         self.asked = None;
     }
 
-    /// Whether to ask for one now. `urgent`: media waits for it, be it the beginning of a file or of the next.
+    /// Whether to ask for one now. `urgent`: media waits for it, be it the beginning of a file or of the next. That of a source of
+    /// which none came always does: the file has the one before it.
     pub(super) fn ask(&mut self, now: ClockTime, urgent: bool) -> bool {
+        let urgent = urgent || self.last.is_none();
         let long = self.last.is_none_or(|last| now >= last + INTERVAL);
         // A source that doesn't answer is not asked all the time.
         let rest = if urgent { PATIENCE } else { INTERVAL };
@@ -62,6 +64,18 @@ mod tests {
             .filter(|t| keyframes.ask(ms(*t), false))
             .collect();
         assert_eq!(asked, [3_000, 6_000, 9_000]);
+    }
+
+    #[test]
+    fn a_new_source_is_asked_until_it_answers() {
+        let mut keyframes = Keyframes::default();
+        let asked: Vec<u64> = (0..12)
+            .map(|t| t * 100)
+            .filter(|t| keyframes.ask(ms(*t), false))
+            .collect();
+        assert_eq!(asked, [0, 500, 1_000]);
+        keyframes.came(ms(1_200));
+        assert!(!keyframes.ask(ms(3_000), false));
     }
 
     #[test]

@@ -15,7 +15,7 @@ remote_enum! { "elements"
         Webm = "WEBM",
         /// Matroska: every codec there is. Raw media becomes VP8 and Opus.
         Mkv = "MKV",
-        /// MP4: H.264, H.265, AV1, VP9; AAC, Opus. Others become H.264 and AAC.
+        /// MP4: H.264, H.265, AV1, VP9 (but not RGB); AAC, Opus. Others become H.264 and AAC.
         Mp4 = "MP4",
         /// WebM without audio.
         WebmVideoOnly = "WEBM_VIDEO_ONLY",
@@ -124,6 +124,17 @@ impl Container {
         }
     }
 
+    /// Whether its muxer takes media of these caps: of some codecs it takes some forms only.
+    pub(super) fn holds(self, kind: MediaType, caps: &gst::Caps) -> bool {
+        let name = self.pad(kind).replace("_0", "_%u");
+        let Some(muxer) = gst::ElementFactory::find(self.muxer_name()) else {
+            return false;
+        };
+        let pads = muxer.static_pad_templates();
+        pads.iter()
+            .any(|pad| pad.name_template() == name && caps.is_subset(&pad.caps()))
+    }
+
     /// Elements (as for `gst-launch`) that bring a codec into the form its muxer takes. H.264 and H.265 keep their parameter
     /// sets in the stream, so that the size of the picture can change in the middle of a file.
     pub(super) fn parser(self, codec: Codec) -> &'static str {
@@ -146,23 +157,28 @@ impl Container {
         }
     }
 
+    fn muxer_name(self) -> &'static str {
+        match self {
+            Container::Webm => "webmmux",
+            Container::Mkv | Container::Jpeg => "matroskamux",
+            Container::Mp4 => "mp4mux",
+            Container::Flv => "flvmux",
+        }
+    }
+
     /// The muxer.
     pub(super) fn muxer(self) -> Result<gst::Element, MediaError> {
-        let (name, properties): (_, &[(&str, &str)]) = match self {
-            Container::Webm => ("webmmux", &[("offset-to-zero", "true")]),
-            Container::Mkv | Container::Jpeg => ("matroskamux", &[("offset-to-zero", "true")]),
+        let properties: &[(&str, &str)] = match self {
+            Container::Webm | Container::Mkv | Container::Jpeg => &[("offset-to-zero", "true")],
             // In fragments while it grows, so that a file that is cut short can be played; an ordinary file once it is closed.
-            Container::Mp4 => (
-                "mp4mux",
-                &[
-                    ("fragment-duration", "1000"),
-                    ("fragment-mode", "first-moov-then-finalise"),
-                ],
-            ),
+            Container::Mp4 => &[
+                ("fragment-duration", "1000"),
+                ("fragment-mode", "first-moov-then-finalise"),
+            ],
             // Without an index: FFmpeg can't read the one that is written.
-            Container::Flv => ("flvmux", &[("streamable", "true")]),
+            Container::Flv => &[("streamable", "true")],
         };
-        let muxer = gst::ElementFactory::make(name)
+        let muxer = gst::ElementFactory::make(self.muxer_name())
             .build()
             .map_err(|error| MediaError {
                 message: "The container can't be written here: its muxer is not installed".into(),

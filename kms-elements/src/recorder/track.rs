@@ -56,9 +56,20 @@ fn shape(caps: &gst::CapsRef) -> Option<(i32, i32)> {
     Some((caps.get("rate").ok()?, caps.get("channels").ok()?))
 }
 
+/// Caps that a muxer can deal with. Those of VP9 from a file or from RTP don't say where colours are sampled, and mp4mux of
+/// GStreamer 1.22 crashes on that; libvpx samples them as MPEG-2 does.
+fn for_muxer(codec: Codec, mut caps: gst::Caps) -> gst::Caps {
+    let silent = caps.structure(0).is_some_and(|s| !s.has_field("chroma-site"));
+    if codec == Codec::Vp9 && silent {
+        caps.make_mut().set("chroma-site", "mpeg2");
+    }
+    caps
+}
+
 impl Output {
     /// One that nothing was written to.
     pub(super) fn new(codec: Codec, caps: gst::Caps) -> Output {
+        let caps = for_muxer(codec, caps);
         let appsrc = AppSrc::builder().format(gst::Format::Time).caps(&caps).build();
         // Bounded by us, who know where media can be left out.
         appsrc.set_max_bytes(0);

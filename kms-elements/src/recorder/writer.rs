@@ -60,7 +60,7 @@ pub(super) enum News {
     },
     /// A file is complete. What is dropped with it is to be dropped where this is heard.
     Closed(Closed, Box<File>),
-    /// The sound of a kind has changed so that it has to be converted: it is to be fed again.
+    /// What comes of a kind has to be converted, as was seen only now: it is to be fed again.
     Unfit(MediaType),
     /// All is closed, and nothing more comes.
     Finished,
@@ -80,6 +80,14 @@ enum Phase {
     Ending { since: ClockTime },
     /// The file is closed.
     Ended,
+}
+
+/// Whether media goes on its way.
+enum Accepted {
+    Yes,
+    No,
+    /// It comes again in another codec.
+    Converted,
 }
 
 /// One kind of media.
@@ -273,7 +281,15 @@ impl Shared {
             track.keyframes.came(now);
         }
         if track.caps.as_ref() != Some(&arrived.caps) {
-            track.caps = Some(arrived.caps.clone());
+            match self.accept(&mut state, kind, &arrived.caps) {
+                Accepted::Yes => {}
+                Accepted::No => return,
+                Accepted::Converted => {
+                    drop(state);
+                    (self.tell)(News::Unfit(kind));
+                    return;
+                }
+            }
         }
         let (done, unfit) = match state.phase {
             Phase::Waiting { since } => {
@@ -317,6 +333,25 @@ impl Shared {
         if let Err(error) = done {
             self.failed(error, false);
         }
+    }
+
+    /// Media of these caps comes from now on. What the muxer doesn't take is converted, if the file has not begun.
+    fn accept(&self, state: &mut State, kind: MediaType, caps: &gst::Caps) -> Accepted {
+        let (container, waits) = (self.container(), matches!(state.phase, Phase::Waiting { .. }));
+        let track = &mut state.tracks[index(kind)];
+        let codec = caps.structure(0).and_then(Codec::from_caps);
+        if track.codec.is_some() && track.codec != codec {
+            return Accepted::No; // on its way from before the codec was changed
+        }
+        let usual = container.usual(kind);
+        if waits && codec != Some(usual) && !container.holds(kind, caps) {
+            tracing::info!(recorder = %self.plan.name, %caps, "converted for the recording: its container doesn't take it");
+            track.codec = Some(usual);
+            track.pending.clear();
+            return Accepted::Converted;
+        }
+        track.caps = Some(caps.clone());
+        Accepted::Yes
     }
 
     /// Writes a buffer into the file it belongs to. Whether its kind has to be converted from now on.

@@ -136,7 +136,7 @@ async fn picture_and_sound_stay_together_over_rtp() {
     record(&client, &pipeline, &b, &file, 8).await;
     let (codecs, _) = judge(&file);
     assert_eq!(codecs, ["h264", "opus"]);
-    let worst = out_of_sync(&file);
+    let worst = out_of_sync(&file, crate::recorder::REPORTED);
     assert!(worst.abs() < 60.0, "{worst} ms between flash and beep");
 }
 

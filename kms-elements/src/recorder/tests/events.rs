@@ -128,11 +128,15 @@ impl Client {
 
     /// A camera, connected to the recorder.
     fn connect(&self) -> Arc<dyn Element> {
+        self.connect_to(Live::video(&self.timeline, 320))
+    }
+
+    fn connect_to(&self, live: Live) -> Arc<dyn Element> {
         let object = self.call.server.object(&self.pipeline).expect("a pipeline");
         let pipeline: Arc<MediaPipeline> = object.into_any().downcast().expect("a pipeline");
         let camera = Camera {
             element: ElementCore::new(&pipeline, pipeline.core(), "kurento.Camera").expect("an element"),
-            live: Live::video(&self.timeline, 320),
+            live,
         };
         let camera: Arc<dyn Element> = Arc::new(camera);
         pipeline.join(camera.clone());
@@ -257,4 +261,58 @@ fn what_kurentos_clients_do_not_know_is_set_by_name() {
     let error = client.verb("invoke", set).expect_err("refused");
     assert_eq!(error.code, protocol::Code::IllegalParam);
     assert_eq!(get("getSegmentDuration"), Ok(json!(60_000)));
+}
+
+#[test]
+fn the_first_picture_is_in_the_file_though_recorders_have_much_to_do() {
+    let path = directory("first").join("a.mkv");
+    let client = Client::new(&path.display().to_string());
+    let (segment, native) = one_keyframe(&client.timeline);
+    let live = Live {
+        source: Source::new(&client.timeline, "file", MediaType::Video),
+        _segment: None,
+        _under: None,
+    };
+    let source = live.source.clone();
+    let _camera = client.connect_to(live);
+    client.invoke("record");
+    let (idle, free) = sync_channel(0);
+    client.recordings.soon(move || {
+        let _ = free.recv();
+    });
+    source.set_native(Some(native.clone()));
+    segment.play().expect("it plays");
+    pass(1_000);
+    idle.send(()).expect("a recorder that waits");
+    client.expect(&["UriEndpointStateChanged START", "Recording"]);
+    pass(500);
+    client.invoke("stopAndWait");
+    let judged = judge(&path);
+    assert_eq!(judged.errors, "");
+    assert!(judged.video().widths.len() > 10, "{judged:?}");
+    let _ = std::fs::remove_dir_all(path.parent().expect("a directory"));
+}
+
+/// Video that begins with its one keyframe, whoever asks for more: as that of a file is.
+fn one_keyframe(timeline: &Timeline) -> (Segment, Arc<Branch>) {
+    let segment = Segment::new(timeline, "file", |_| {});
+    let description = "videotestsrc is-live=true ! capsfilter caps=video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
+         ! vp8enc deadline=1 keyframe-max-dist=9000 ! capsfilter caps=video/x-vp8";
+    let bin = segment.add(description).expect("elements");
+    let sink = AppSink::builder().build();
+    segment.pipeline().add(&sink).expect("a sink");
+    bin.link(&sink).expect("a link");
+    let way_back = bin.static_pad("src").expect("a way out");
+    way_back.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        let asks = info
+            .event()
+            .is_some_and(|e| e.type_() == gst::EventType::CustomUpstream);
+        if asks {
+            gst::PadProbeReturn::Drop
+        } else {
+            gst::PadProbeReturn::Ok
+        }
+    });
+    let native = Branch::native(Format::Encoded(Codec::Vp8), &sink);
+    (segment, native)
 }
