@@ -18,10 +18,10 @@ const MP4 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '3', '-pix_fmt', 
 /** How much is recorded (s). */
 const SECONDS = 4;
 
-let kms, client, browser, folder;
+let kms, client, browser;
+let folder; // of one source at a time
 
 before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kms-pairs-'));
   kms = await startMediaServer();
   client = await connect(kms.url);
   browser = await startBrowser();
@@ -31,7 +31,6 @@ after(async () => {
   client?.close();
   await browser?.close();
   await kms?.stop();
-  rmSync(folder, { recursive: true });
 });
 
 /** What gives media. Each function makes the element in a pipeline, and answers it with what makes its media flow; that answers how to end it. */
@@ -168,6 +167,7 @@ for (const [source, make] of Object.entries(SOURCES)) {
     let pipeline, stop;
 
     before(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'kms-pairs-'));
       pipeline = await client.create('MediaPipeline');
       const [element, start] = await make(pipeline);
       const sinks = await Promise.all(Object.entries(SINKS).map(async ([name, open]) => [name, ...(await open(pipeline))]));
@@ -183,6 +183,7 @@ for (const [source, make] of Object.entries(SOURCES)) {
     after(async () => {
       await stop?.();
       await pipeline?.release();
+      rmSync(folder, { recursive: true });
     });
 
     for (const sink of Object.keys(SINKS)) it(sink, () => judged[sink]);
