@@ -3,18 +3,23 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 
-/** What ffprobe says of a file that must decode without an error: codecs by name, seconds, and packets of all streams. */
+/** What ffprobe says of a file that must decode without an error. */
 export function judge(file) {
   // Frames keep their own times: rounded to a frame rate two may fall together, which is no fault of the file.
   const decoded = spawnSync('ffmpeg', ['-v', 'error', '-i', file, '-fps_mode', 'passthrough', '-enc_time_base', '-1',
     '-f', 'null', '-']);
   assert.equal(decoded.stderr.toString(), '');
   assert.equal(decoded.status, 0);
-  const probe = JSON.parse(execFileSync('ffprobe', ['-v', 'error', '-count_packets', '-show_streams', '-show_format',
+  return probe(file);
+}
+
+/** What ffprobe says of a file: codecs by name, seconds, and packets of all streams. */
+export function probe(file) {
+  const said = JSON.parse(execFileSync('ffprobe', ['-v', 'error', '-count_packets', '-show_streams', '-show_format',
     '-of', 'json', file]));
-  const codecs = probe.streams.map((s) => s.codec_name).sort();
-  const packets = probe.streams.reduce((sum, s) => sum + Number(s.nb_read_packets), 0);
-  return { codecs, packets, duration: Number(probe.format.duration) };
+  const codecs = said.streams.map((s) => s.codec_name).sort();
+  const packets = said.streams.reduce((sum, s) => sum + Number(s.nb_read_packets), 0);
+  return { codecs, packets, duration: Number(said.format.duration) };
 }
 
 /** A description of these lines. */

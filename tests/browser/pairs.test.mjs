@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { judge, portOf, sdp } from './judges.mjs';
+import { judge, portOf, probe, sdp } from './judges.mjs';
 import { Party, connect, sleep, until } from './party.mjs';
 import { WEBM, makeFile, startCamera } from './sources.mjs';
 import { end, freePort, startBrowser, startMediaServer } from './start.mjs';
@@ -143,7 +143,7 @@ async function receiver(pipeline, kind, codec, encoding) {
     const [status] = await ended;
     clearTimeout(late);
     assert.equal(status, 0, 'ffmpeg receives 3 s');
-    const { codecs, packets } = judge(file);
+    const { codecs, packets } = probe(file);
     assert.deepEqual(codecs, [codec]);
     assert.ok(packets > 25, `${packets} packets`);
   }];

@@ -55,13 +55,22 @@ struct Arrivals(Option<(f64, Instant)>);
 impl Arrivals {
     /// When a packet was captured that comes now.
     fn captured_at(&mut self, timestamp: f64, now: Instant) -> Instant {
-        let expected = self.0.and_then(|(from, at)| shifted(at, timestamp - from));
-        let believed = expected.filter(|at| *at <= now && now.duration_since(*at) < MOST_APART);
+        let believed = self.at(timestamp, now).filter(|at| *at <= now);
         believed.unwrap_or_else(|| {
             self.0 = Some((timestamp, now));
             now
         })
     }
+
+    /// When a timestamp was, seen from now; `None`: nobody knows.
+    fn at(&self, timestamp: f64, now: Instant) -> Option<Instant> {
+        let (from, at) = self.0?;
+        shifted(at, timestamp - from).filter(|at| are_near(*at, now))
+    }
+}
+
+fn are_near(a: Instant, b: Instant) -> bool {
+    a.max(b).duration_since(a.min(b)) < MOST_APART
 }
 
 /// So many seconds later, or earlier.
@@ -243,18 +252,24 @@ impl Inbound {
     /// arrival and its distance from others tell.
     fn captured_at(&mut self, packet: &RtpPacket, now: Instant) -> Instant {
         let timestamp = packet.time.as_seconds();
+        let stream = self.streams.get_mut(&packet.header.ssrc);
+        let arrivals = stream.map(|s| &mut s.arrivals);
         let Some(report) = packet.last_sender_info.as_ref() else {
-            let stream = self.streams.get_mut(&packet.header.ssrc);
-            return stream.map_or(now, |s| s.arrivals.captured_at(timestamp, now));
+            return arrivals.map_or(now, |a| a.captured_at(timestamp, now));
         };
-        let (base_sender, base_ours) = *self.clock.get_or_insert((report.ntp_time, now));
+        let reported = report.rtp_time.as_seconds();
+        let (base_sender, base_ours) = *self.clock.get_or_insert_with(|| {
+            // The stream that reports first goes on in the time it has had.
+            let at = arrivals.and_then(|a| a.at(reported, now)).unwrap_or(now);
+            (report.ntp_time, at)
+        });
         let report_at = match report.ntp_time.duration_since(base_sender) {
             Ok(later) => base_ours + later,
             Err(earlier) => base_ours.checked_sub(earlier.duration()).unwrap_or(base_ours),
         };
         // A clock that was set, or a report that lies, must not send a stream years away.
-        shifted(report_at, timestamp - report.rtp_time.as_seconds())
-            .filter(|at| at.max(&now).duration_since(*at.min(&now)) < MOST_APART)
+        shifted(report_at, timestamp - reported)
+            .filter(|at| are_near(*at, now))
             .unwrap_or(now)
     }
 
