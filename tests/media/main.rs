@@ -15,3 +15,4 @@ mod recorder_segments;
 mod recorder_tutorial;
 mod recorder_upload;
 mod rtp;
+mod vanishing;

@@ -48,11 +48,36 @@ fn classes(scene: &Scene) -> Vec<Class> {
     let offer = json!({"offer": offer});
     vec![
         class("PassThrough", json!({}), Gives::WhatItGets, None),
-        class("PlayerEndpoint", played, Gives::By("play"), Some(("play", json!({})))),
-        class("RecorderEndpoint", recorded, Gives::Nothing, Some(("record", json!({})))),
-        class("HttpPostEndpoint", json!({}), Gives::AnUpload, Some(("getUrl", json!({})))),
-        class("RtpEndpoint", json!({}), Gives::FromItsPeer, Some(("processOffer", offer))),
-        class("WebRtcEndpoint", json!({}), Gives::FromItsPeer, Some(("generateOffer", json!({})))),
+        class(
+            "PlayerEndpoint",
+            played,
+            Gives::By("play"),
+            Some(("play", json!({}))),
+        ),
+        class(
+            "RecorderEndpoint",
+            recorded,
+            Gives::Nothing,
+            Some(("record", json!({}))),
+        ),
+        class(
+            "HttpPostEndpoint",
+            json!({}),
+            Gives::AnUpload,
+            Some(("getUrl", json!({}))),
+        ),
+        class(
+            "RtpEndpoint",
+            json!({}),
+            Gives::FromItsPeer,
+            Some(("processOffer", offer)),
+        ),
+        class(
+            "WebRtcEndpoint",
+            json!({}),
+            Gives::FromItsPeer,
+            Some(("generateOffer", json!({}))),
+        ),
     ]
 }
 
@@ -61,7 +86,9 @@ fn described() -> Vec<Value> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/client/tests/api.json");
     let api: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let modules = api["modules"].as_array().unwrap().iter();
-    modules.flat_map(|m| m["classes"].as_array().unwrap().clone()).collect()
+    modules
+        .flat_map(|m| m["classes"].as_array().unwrap().clone())
+        .collect()
 }
 
 /// A class and those it inherits from.
@@ -99,7 +126,11 @@ async fn each_is_connected_both_ways_reconnected_and_released_while_media_flows(
 async fn flows(scene: &Scene, class: &Class, source: &ObjectId, other: &ObjectId) {
     let receiver = Receiver::new(scene).await;
     let element = scene.create(class).await;
-    let mut takes = scene.client.subscribe(&element, "MediaFlowInStateChanged").await.unwrap();
+    let mut takes = scene
+        .client
+        .subscribe(&element, "MediaFlowInStateChanged")
+        .await
+        .unwrap();
     scene.connect(source, &element).await;
     scene.connect(&element, &receiver.endpoint).await;
     for _ in ["audio", "video"] {
@@ -140,17 +171,31 @@ async fn flows(scene: &Scene, class: &Class, source: &ObjectId, other: &ObjectId
     scene.client.release(&element).await.unwrap();
     receiver.is_silent(class.name).await;
     scene.client.release(&element).await.unwrap(); // no error, as with Kurento
-    let refused = scene.client.invoke(&element, "getName", json!({})).await.unwrap_err();
+    let refused = scene
+        .client
+        .invoke(&element, "getName", json!({}))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Some(Code::ObjectNotFound), "{refused}");
     let refused = scene.try_connect(source, &element).await.unwrap_err();
     assert_eq!(refused.code(), Some(Code::ObjectNotFound), "{refused}");
     // What it was connected to goes on with another.
     scene.connect(source, &receiver.endpoint).await;
     receiver.receives(class.name).await;
-    for left in from_it.peer.iter().chain([&receiver.endpoint]).chain(beyond.as_ref().map(|b| &b.endpoint)) {
+    for left in from_it
+        .peer
+        .iter()
+        .chain([&receiver.endpoint])
+        .chain(beyond.as_ref().map(|b| &b.endpoint))
+    {
         scene.client.release(left).await.unwrap();
     }
-    assert_eq!(scene.children().await, 2, "{}: the two players are left", class.name);
+    assert_eq!(
+        scene.children().await,
+        2,
+        "{}: the two players are left",
+        class.name
+    );
 }
 
 #[tokio::test]
@@ -161,12 +206,18 @@ async fn each_refuses_bad_arguments() {
         let element = scene.create(&class).await;
         for params in bad_constructor_params(&scene, &class, &element, lineage(&all, class.name)[0]) {
             let outcome = scene.client.create(class.name, params.clone()).await;
-            is_refused(&format!("{} of {params}", class.name), outcome.map(|id| json!(id)));
+            is_refused(
+                &format!("{} of {params}", class.name),
+                outcome.map(|id| json!(id)),
+            );
         }
         let methods = lineage(&all, class.name);
         let methods = methods.iter().flat_map(|c| c["methods"].as_array().unwrap());
         for method in methods {
-            let (name, params) = (method["name"].as_str().unwrap(), method["params"].as_array().unwrap());
+            let (name, params) = (
+                method["name"].as_str().unwrap(),
+                method["params"].as_array().unwrap(),
+            );
             if params.iter().any(|p| p["optional"] != true) {
                 let outcome = scene.client.invoke(&element, name, json!({})).await;
                 is_refused(&format!("{}.{name} without arguments", class.name), outcome);
@@ -180,7 +231,10 @@ async fn each_refuses_bad_arguments() {
         let outcome = scene.client.invoke(&element, "dance", json!({})).await;
         is_refused(&format!("{}.dance", class.name), outcome);
         let outcome = scene.client.subscribe(&element, "Thunder").await;
-        assert_eq!(outcome.err().and_then(|e| e.code()), Some(Code::EventNotSupported));
+        assert_eq!(
+            outcome.err().and_then(|e| e.code()),
+            Some(Code::EventNotSupported)
+        );
         for sink in [&scene.pipeline, &ObjectId::from("nobody")] {
             is_refused(class.name, scene.try_connect(&element, sink).await);
         }

@@ -79,7 +79,11 @@ impl Scene {
     pub(super) async fn player(&self) -> ObjectId {
         let params = json!({"mediaPipeline": self.pipeline, "uri": self.file("in.webm")});
         let player = self.client.create("PlayerEndpoint", params).await.unwrap();
-        let mut flows = self.client.subscribe(&player, "MediaFlowOutStateChanged").await.unwrap();
+        let mut flows = self
+            .client
+            .subscribe(&player, "MediaFlowOutStateChanged")
+            .await
+            .unwrap();
         self.invoke(&player, "play", json!({})).await;
         within("media", flows.next()).await;
         within("media of the other kind", flows.next()).await;
@@ -181,7 +185,9 @@ impl Receiver {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video {port} RTP/AVP 96\r\n\
              a=rtpmap:96 VP8/90000\r\na=recvonly\r\n"
         );
-        scene.invoke(&endpoint, "processOffer", json!({"offer": offer})).await;
+        scene
+            .invoke(&endpoint, "processOffer", json!({"offer": offer}))
+            .await;
         Receiver { endpoint, socket }
     }
 
@@ -199,7 +205,10 @@ impl Receiver {
     pub(super) async fn is_silent(&self, what: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut packet = [0; 2048];
-        while tokio::time::timeout(SILENCE, self.socket.recv(&mut packet)).await.is_ok() {
+        while tokio::time::timeout(SILENCE, self.socket.recv(&mut packet))
+            .await
+            .is_ok()
+        {
             assert!(Instant::now() < deadline, "{what}: packets still come");
         }
     }

@@ -420,7 +420,10 @@ mod tests {
         assert_eq!(arrivals.captured_at(7.02, ms(20)), ms(20));
         for (timestamp, captured) in [(7.04, 40), (7.06, 60), (7.08, 80)] {
             let at = arrivals.captured_at(timestamp, ms(80));
-            assert!(at <= ms(80) && ms(captured) - at < Duration::from_millis(1), "{timestamp}");
+            assert!(
+                at <= ms(80) && ms(captured) - at < Duration::from_millis(1),
+                "{timestamp}"
+            );
         }
         // One that was sent again, and a timestamp from nowhere.
         let again = arrivals.captured_at(7.01, ms(90));
