@@ -1,11 +1,11 @@
 // A browser's camera in a file.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { judge } from './judges.mjs';
 import { Party, connect, sleep, until } from './party.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
@@ -26,16 +26,6 @@ after(async () => {
   await kms?.stop();
   rmSync(folder, { recursive: true });
 });
-
-/** What ffprobe says of a file that must decode without an error. */
-function judge(file) {
-  const errors = execFileSync('ffmpeg', ['-v', 'error', '-i', file, '-fps_mode', 'passthrough', '-enc_time_base', '-1',
-    '-f', 'null', '-'], { stdio: ['ignore', 'pipe', 'pipe'] });
-  assert.equal(errors.toString(), '');
-  const probe = JSON.parse(execFileSync('ffprobe', ['-v', 'error', '-show_streams', '-show_format', '-of', 'json', file]));
-  const codecs = probe.streams.map((s) => s.codec_name).sort();
-  return { codecs, duration: Number(probe.format.duration) };
-}
 
 describe('a browser is recorded', () => {
   const cases = [

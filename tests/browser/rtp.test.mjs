@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { portOf, sdp } from './judges.mjs';
 import { Party, connect, sleep, until } from './party.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
@@ -28,17 +29,13 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const sdp = (...lines) =>
-  ['v=0', 'o=- 1 1 IN IP4 127.0.0.1', 's=-', 'c=IN IP4 127.0.0.1', 't=0 0', ...lines, ''].join('\r\n');
-const port = (text, kind) => text.match(new RegExp(`m=${kind} (\\d+)`))[1];
-
 describe('RTP', () => {
   it('that ffmpeg sends is seen and heard in a browser', async () => {
     const rtp = await pipeline.create('RtpEndpoint');
     const answer = await rtp.processOffer(sdp(
       'm=video 9 RTP/AVP 96', 'a=rtpmap:96 VP8/90000', 'a=sendonly',
       'm=audio 9 RTP/AVP 0', 'a=sendonly'));
-    const to = (kind) => `rtp://127.0.0.1:${port(answer, kind)}`;
+    const to = (kind) => `rtp://127.0.0.1:${portOf(answer, kind)}`;
     const ffmpeg = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc=size=320x240:rate=25',
       '-re', '-f', 'lavfi', '-i', 'sine=frequency=440',
       '-map', '0', '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8', '-g', '25', '-payload_type', '96',

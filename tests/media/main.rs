@@ -1,6 +1,7 @@
 //! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
 
 mod camera;
+mod conformance;
 #[path = "../control_plane/daemon.rs"]
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod daemon;
@@ -14,3 +15,4 @@ mod recorder_segments;
 mod recorder_tutorial;
 mod recorder_upload;
 mod rtp;
+mod vanishing;

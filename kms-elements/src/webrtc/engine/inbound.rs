@@ -16,6 +16,8 @@ use crate::webrtc::api::Kind;
 
 /// Media is said to have stopped after this long without a packet.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
+/// A time that a sender's clock gives is believed if it is no further from now.
+const MOST_APART: Duration = Duration::from_secs(10);
 /// Streams a remote can have: a few tracks, their layers, and what restarts of them leave behind.
 const MOST_STREAMS: usize = 32;
 
@@ -42,6 +44,43 @@ struct Stream {
     layer: u8,
     params: Option<PayloadParams>,
     received: Received,
+    arrivals: Arrivals,
+}
+
+/// Where a stream stands in our time while its sender has not reported: the packet that came with the least delay so far, by its
+/// timestamp (seconds) and when it came. Packets that come together were not captured together.
+#[derive(Default)]
+struct Arrivals(Option<(f64, Instant)>);
+
+impl Arrivals {
+    /// When a packet was captured that comes now.
+    fn captured_at(&mut self, timestamp: f64, now: Instant) -> Instant {
+        let believed = self.at(timestamp, now).filter(|at| *at <= now);
+        believed.unwrap_or_else(|| {
+            self.0 = Some((timestamp, now));
+            now
+        })
+    }
+
+    /// When a timestamp was, seen from now; `None`: nobody knows.
+    fn at(&self, timestamp: f64, now: Instant) -> Option<Instant> {
+        let (from, at) = self.0?;
+        shifted(at, timestamp - from).filter(|at| are_near(*at, now))
+    }
+}
+
+fn are_near(a: Instant, b: Instant) -> bool {
+    a.max(b).duration_since(a.min(b)) < MOST_APART
+}
+
+/// So many seconds later, or earlier.
+fn shifted(at: Instant, seconds: f64) -> Option<Instant> {
+    let by = Duration::try_from_secs_f64(seconds.abs()).ok()?;
+    if seconds < 0.0 {
+        at.checked_sub(by)
+    } else {
+        at.checked_add(by)
+    }
 }
 
 /// Which packets of a stream have come, counted from the first one that did: those sent before the keys were agreed were
@@ -203,29 +242,34 @@ impl Inbound {
                 layer,
                 params: None,
                 received: Received::default(),
+                arrivals: Arrivals::default(),
             },
         );
         Some(())
     }
 
-    /// When a packet was captured: by the sender's clock once it has sent a report (RFC 3550, section 6.4.1), else now.
+    /// When a packet was captured: by the sender's clock once it has sent a report (RFC 3550, section 6.4.1); before, as its
+    /// arrival and its distance from others tell.
     fn captured_at(&mut self, packet: &RtpPacket, now: Instant) -> Instant {
+        let timestamp = packet.time.as_seconds();
+        let stream = self.streams.get_mut(&packet.header.ssrc);
+        let arrivals = stream.map(|s| &mut s.arrivals);
         let Some(report) = packet.last_sender_info.as_ref() else {
-            return now;
+            return arrivals.map_or(now, |a| a.captured_at(timestamp, now));
         };
-        let (base_sender, base_ours) = *self.clock.get_or_insert((report.ntp_time, now));
-        let since_report = packet.time.as_seconds() - report.rtp_time.as_seconds();
+        let reported = report.rtp_time.as_seconds();
+        let (base_sender, base_ours) = *self.clock.get_or_insert_with(|| {
+            // The stream that reports first goes on in the time it has had.
+            let at = arrivals.and_then(|a| a.at(reported, now)).unwrap_or(now);
+            (report.ntp_time, at)
+        });
         let report_at = match report.ntp_time.duration_since(base_sender) {
             Ok(later) => base_ours + later,
             Err(earlier) => base_ours.checked_sub(earlier.duration()).unwrap_or(base_ours),
         };
-        let at = if since_report >= 0.0 {
-            report_at.checked_add(Duration::try_from_secs_f64(since_report).unwrap_or_default())
-        } else {
-            report_at.checked_sub(Duration::try_from_secs_f64(-since_report).unwrap_or_default())
-        };
         // A clock that was set, or a report that lies, must not send a stream years away.
-        at.filter(|at| at.max(&now).duration_since(*at.min(&now)) < Duration::from_secs(10))
+        shifted(report_at, timestamp - reported)
+            .filter(|at| are_near(*at, now))
             .unwrap_or(now)
     }
 
@@ -365,6 +409,27 @@ fn rtp_stream(bytes: &[u8]) -> Option<(Ssrc, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_that_come_together_were_not_captured_together() {
+        let begin = Instant::now();
+        let ms = |ms| begin + Duration::from_millis(ms);
+        let mut arrivals = Arrivals::default();
+        // The first came late by 30 ms, which the second shows; the third and fourth came with the fifth.
+        assert_eq!(arrivals.captured_at(7.00, ms(30)), ms(30));
+        assert_eq!(arrivals.captured_at(7.02, ms(20)), ms(20));
+        for (timestamp, captured) in [(7.04, 40), (7.06, 60), (7.08, 80)] {
+            let at = arrivals.captured_at(timestamp, ms(80));
+            assert!(
+                at <= ms(80) && ms(captured) - at < Duration::from_millis(1),
+                "{timestamp}"
+            );
+        }
+        // One that was sent again, and a timestamp from nowhere.
+        let again = arrivals.captured_at(7.01, ms(90));
+        assert!(ms(10) - again < Duration::from_millis(1));
+        assert_eq!(arrivals.captured_at(9_000.0, ms(100)), ms(100));
+    }
 
     #[test]
     fn lost_is_what_neither_came_nor_was_repaired() {
