@@ -1,25 +1,9 @@
 // Media between browsers through the server: what a person sees and hears.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import { Party, connect, sleep, until } from './party.mjs';
-import { startBrowser, startMediaServer } from './start.mjs';
-
-let kms, client, browser, pipeline;
-
-before(async () => {
-  kms = await startMediaServer();
-  client = await connect(kms.url);
-  browser = await startBrowser();
-  pipeline = await client.create('MediaPipeline');
-});
-
-after(async () => {
-  await pipeline?.release();
-  client?.close();
-  await browser?.close();
-  await kms?.stop();
-});
+import { describe, it } from 'node:test';
+import { Party, sleep, until } from './party.mjs';
+import { browser, pipeline } from './stage.mjs';
 
 const BOTH = ['audio', 'video'];
 

@@ -2,32 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { Party, connect, sleep, until } from './party.mjs';
+import { describe, it } from 'node:test';
+import { Party, sleep, until } from './party.mjs';
 import { WEBM, makeFile } from './sources.mjs';
-import { startBrowser, startMediaServer } from './start.mjs';
-
-let kms, client, browser, pipeline, folder;
-
-before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kms-player-'));
-  kms = await startMediaServer();
-  client = await connect(kms.url);
-  browser = await startBrowser();
-  pipeline = await client.create('MediaPipeline');
-});
-
-after(async () => {
-  await pipeline?.release();
-  client?.close();
-  await browser?.close();
-  await kms?.stop();
-  rmSync(folder, { recursive: true });
-});
+import { browser, folder, pipeline } from './stage.mjs';
 
 const make = (name, ...encoding) => makeFile(folder, name, ...encoding);
 

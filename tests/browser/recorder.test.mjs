@@ -1,31 +1,11 @@
 // A browser's camera in a file.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { judge } from './judges.mjs';
-import { Party, connect, sleep, until } from './party.mjs';
-import { startBrowser, startMediaServer } from './start.mjs';
-
-let kms, client, browser, pipeline, folder;
-
-before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kms-recorder-'));
-  kms = await startMediaServer();
-  client = await connect(kms.url);
-  browser = await startBrowser();
-  pipeline = await client.create('MediaPipeline');
-});
-
-after(async () => {
-  await pipeline?.release();
-  client?.close();
-  await browser?.close();
-  await kms?.stop();
-  rmSync(folder, { recursive: true });
-});
+import { Party, sleep } from './party.mjs';
+import { browser, folder, pipeline } from './stage.mjs';
 
 describe('a browser is recorded', () => {
   const cases = [

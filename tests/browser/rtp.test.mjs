@@ -3,31 +3,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { portOf, sdp } from './judges.mjs';
-import { Party, connect, sleep, until } from './party.mjs';
-import { startBrowser, startMediaServer } from './start.mjs';
-
-let kms, client, browser, pipeline, folder;
-
-before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kms-rtp-'));
-  kms = await startMediaServer();
-  client = await connect(kms.url);
-  browser = await startBrowser();
-  pipeline = await client.create('MediaPipeline');
-});
-
-after(async () => {
-  await pipeline?.release();
-  client?.close();
-  await browser?.close();
-  await kms?.stop();
-  rmSync(folder, { recursive: true });
-});
+import { Party, sleep, until } from './party.mjs';
+import { browser, folder, pipeline } from './stage.mjs';
 
 describe('RTP', () => {
   it('that ffmpeg sends is seen and heard in a browser', async () => {
