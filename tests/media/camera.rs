@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kms_client::Client;
 use kms_client::api::types::{MediaFlowState, MediaType, UriEndpointState};
 use kms_client::api::*;
 
@@ -40,6 +41,14 @@ impl Camera {
         Camera { child, uri }
     }
 
+    /// A player of it, which has not begun.
+    pub(crate) async fn player(&self, client: &Client, pipeline: &MediaPipeline) -> PlayerEndpoint {
+        PlayerEndpoint::create(client, pipeline, &self.uri)
+            .network_cache(200)
+            .await
+            .unwrap()
+    }
+
     pub(crate) fn port(&self) -> String {
         let authority = self.uri.split('/').nth(2).unwrap();
         authority.rsplit(':').next().unwrap().to_owned()
@@ -66,10 +75,7 @@ async fn a_camera_that_goes_is_noticed_and_its_media_is_back_soon_after_it_is() 
     let port = camera.port();
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
     let mut losses = player.on_connection_lost().await.unwrap();
     let mut returns = player.on_connection_restored().await.unwrap();
@@ -115,10 +121,7 @@ async fn a_camera_that_freezes_is_noticed_and_one_that_is_stopped_is_left_alone(
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
     let mut losses = player.on_connection_lost().await.unwrap();
     let mut returns = player.on_connection_restored().await.unwrap();
@@ -202,10 +205,7 @@ async fn video_that_a_network_loses_over_udp_comes_over_tcp() {
     let camera = Camera::start(&["--port", "0", "--audio", "pcmu"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
     let mut losses = player.on_connection_lost().await.unwrap();
     player.play().await.unwrap();

@@ -82,10 +82,7 @@ async fn a_camera_is_recorded_into_mp4_as_it_is_and_in_sync() {
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(200)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
         .media_profile(MediaProfileSpecType::Mp4)
         .await
@@ -115,10 +112,7 @@ async fn a_recording_is_finished_when_the_server_is_told_to_end() {
     let camera = Camera::start(&["--port", "0"]);
     let mut daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
         .media_profile(MediaProfileSpecType::Mp4)
         .await
@@ -166,10 +160,7 @@ async fn a_recording_goes_on_when_its_camera_comes_back() {
     let port = camera.port();
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&file))
         .media_profile(MediaProfileSpecType::Mp4)
         .await

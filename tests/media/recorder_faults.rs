@@ -72,10 +72,7 @@ struct Recording {
 
 async fn record(daemon: &Daemon, camera: &Camera, file: &Path) -> Recording {
     let (client, pipeline) = pipeline(daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(file))
         .media_profile(MediaProfileSpecType::Mp4)
         .await

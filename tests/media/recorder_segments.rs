@@ -40,10 +40,7 @@ async fn a_camera_is_recorded_into_files_of_three_seconds_and_old_ones_go() {
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(200)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let pattern = format!(
         "{}/{{name}}/{{YYYY}}-{{MM}}-{{DD}}/{{hh}}-{{mm}}-{{ss}}.mp4",
         folder.path("").display()
@@ -139,10 +136,7 @@ async fn pictures_are_taken_while_recording_and_while_not() {
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(100)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&folder.path("camera.mp4")))
         .media_profile(MediaProfileSpecType::Mp4)
         .await

@@ -109,11 +109,6 @@ fn spooled(folder: &Folder) -> usize {
     entries.flatten().filter(|e| e.file_name() != "lock").count()
 }
 
-async fn camera(client: &kms_client::Client, pipeline: &MediaPipeline, camera: &Camera) -> PlayerEndpoint {
-    let player = PlayerEndpoint::create(client, pipeline, &camera.uri);
-    player.network_cache(100).await.unwrap()
-}
-
 #[tokio::test]
 async fn segments_go_to_s3_over_an_outage_and_the_end_of_the_server() {
     let folder = Folder::new();
@@ -122,7 +117,7 @@ async fn segments_go_to_s3_over_an_outage_and_the_end_of_the_server() {
     let first = daemon(&folder, port);
     {
         let (client, pipeline) = pipeline(&first).await;
-        let player = camera(&client, &pipeline, &source).await;
+        let player = source.player(&client, &pipeline).await;
         let recorder = RecorderEndpoint::create(&client, &pipeline, "s3://recordings/{name}/{n}.mp4")
             .media_profile(MediaProfileSpecType::Mp4)
             .segment_duration(2_000)
@@ -186,7 +181,7 @@ async fn a_large_recording_is_sent_in_parts_while_it_grows() {
     ]);
     let daemon = daemon(&folder, port);
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = camera(&client, &pipeline, &source).await;
+    let player = source.player(&client, &pipeline).await;
     let recorder = RecorderEndpoint::create(&client, &pipeline, "s3://recordings/large.mkv")
         .media_profile(MediaProfileSpecType::MkvVideoOnly)
         .await
@@ -246,7 +241,7 @@ async fn what_a_killed_server_has_sent_is_given_up_and_sent_anew() {
     let first = daemon(&folder, port);
     {
         let (client, pipeline) = pipeline(&first).await;
-        let player = camera(&client, &pipeline, &source).await;
+        let player = source.player(&client, &pipeline).await;
         let recorder = RecorderEndpoint::create(&client, &pipeline, "s3://recordings/killed.mkv")
             .media_profile(MediaProfileSpecType::MkvVideoOnly)
             .await
@@ -289,7 +284,7 @@ async fn a_recording_goes_to_a_web_server_and_its_password_nowhere_else() {
     let source = Camera::start(&["--port", "0"]);
     let daemon = daemon(&folder, 1);
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = camera(&client, &pipeline, &source).await;
+    let player = source.player(&client, &pipeline).await;
     let uri = format!("http://cam:s3cr3t@127.0.0.1:{}/rec/a.webm", port.trim());
     let shown = uri.replace("cam:s3cr3t@", "");
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri)

@@ -119,10 +119,7 @@ async fn picture_and_sound_stay_together_over_rtp() {
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(200)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let a = RtpEndpoint::create(&client, &pipeline).await.unwrap();
     let b = RtpEndpoint::create(&client, &pipeline).await.unwrap();
     let mut flows = b.on_media_flow_out_state_changed().await.unwrap();
@@ -246,10 +243,7 @@ async fn latency_from_a_camera_to_the_network_is_told() {
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
     pipeline.set_latency_stats(true).await.unwrap();
-    let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
-        .network_cache(300)
-        .await
-        .unwrap();
+    let player = camera.player(&client, &pipeline).await;
     let endpoint = RtpEndpoint::create(&client, &pipeline).await.unwrap();
     let line = format!(
         "m=video {} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=recvonly\r\n",
