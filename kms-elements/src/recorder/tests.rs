@@ -79,11 +79,20 @@ impl Live {
     }
 
     fn audio(timeline: &Timeline) -> Live {
+        Live::sound(timeline, "sine")
+    }
+
+    /// Of which no two packets are the same.
+    fn noise(timeline: &Timeline) -> Live {
+        Live::sound(timeline, "white-noise")
+    }
+
+    fn sound(timeline: &Timeline, wave: &str) -> Live {
         let caps = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2";
         Live::raw(
             timeline,
             MediaType::Audio,
-            &format!("audiotestsrc is-live=true samplesperbuffer=480 ! capsfilter caps={caps}"),
+            &format!("audiotestsrc is-live=true wave={wave} samplesperbuffer=480 ! capsfilter caps={caps}"),
         )
     }
 

@@ -106,8 +106,12 @@ struct Track {
     caps: Option<gst::Caps>,
     /// When that was.
     came: Option<ClockTime>,
+    /// How far its source has come, running time.
+    reached: Option<ClockTime>,
     /// What came before the file began.
     pending: VecDeque<Arrived>,
+    /// What came, and when, of which isn't known yet whether it goes into this file or the next.
+    held: VecDeque<(ClockTime, Arrived)>,
     placeholder: Option<Placeholder>,
     keyframes: Keyframes,
 }
@@ -208,6 +212,8 @@ impl Writer {
     pub(super) fn pause(&self) {
         let mut state = lock(&self.shared.state);
         if matches!(state.phase, Phase::Writing | Phase::Resuming { .. }) {
+            self.shared
+                .write_held(&mut state, self.shared.timeline.now(), true);
             state.phase = Phase::Paused;
             state.ending.iter_mut().for_each(File::end);
             if let Some(file) = &mut state.file {
@@ -277,6 +283,7 @@ impl Shared {
         let mut state = lock(&self.state);
         let track = &mut state.tracks[index(kind)];
         track.came = Some(now);
+        track.reached = track.reached.max(Some(arrived.pts));
         if arrived.is_keyframe() {
             track.keyframes.came(now);
         }
@@ -303,7 +310,7 @@ impl Shared {
                 (self.begin_if_ready(&mut state, now.saturating_sub(since)), false)
             }
             Phase::Writing => match self.cut_if_due(&mut state, kind, &arrived, now) {
-                Ok(()) => (Ok(()), self.write(&mut state, kind, arrived, now)),
+                Ok(()) => (Ok(()), self.write_in_turn(&mut state, kind, arrived, now)),
                 Err(error) => (Err(error), false),
             },
             Phase::Resuming { since } => {

@@ -92,6 +92,46 @@ impl Shared {
         Ok(())
     }
 
+    /// Writes a buffer after what is held back of its kind, or holds it back.
+    pub(super) fn write_in_turn(
+        &self,
+        state: &mut State,
+        kind: MediaType,
+        arrived: Arrived,
+        now: ClockTime,
+    ) -> bool {
+        if kind == MediaType::Audio {
+            state.tracks[index(kind)].held.push_back((now, arrived));
+            return self.write_held(state, now, false);
+        }
+        let unfit = self.write(state, kind, arrived, now);
+        self.write_held(state, now, false) || unfit
+    }
+
+    /// Writes the sound that was held back, as far as it is known where it belongs, or all. Whether it has to be converted from now
+    /// on.
+    pub(super) fn write_held(&self, state: &mut State, now: ClockTime, all: bool) -> bool {
+        let kind = MediaType::Audio;
+        let mut unfit = false;
+        while let Some((came, arrived)) = state.tracks[index(kind)].held.pop_front() {
+            if !all && now.saturating_sub(came) < PATIENCE && self.may_be_of_next(state, &arrived, now) {
+                state.tracks[index(kind)].held.push_front((came, arrived));
+                break;
+            }
+            unfit |= self.write(state, kind, arrived, now);
+        }
+        unfit
+    }
+
+    /// Whether sound may belong into the next file: this one is long enough, and the picture that is late may be its last.
+    fn may_be_of_next(&self, state: &State, sound: &Arrived, now: ClockTime) -> bool {
+        let video = &state.tracks[index(MediaType::Video)];
+        !self.plan.segments.is_none()
+            && video.is_alive(now)
+            && video.reached.is_none_or(|reached| reached <= sound.pts)
+            && self.is_due(state, sound.pts)
+    }
+
     /// Ends a file that is long enough while nothing comes at all, such as of a camera that is away: the next begins with the
     /// next media.
     fn close_if_lost(&self, state: &mut State, now: ClockTime) {
@@ -114,12 +154,14 @@ impl Shared {
         }
         let now = self.timeline.now();
         let mut spent = Vec::new();
+        let mut unfit = false;
         let mut state = lock(&self.state);
         state.ticks += 1;
         let mut urgent = matches!(state.phase, Phase::Waiting { .. } | Phase::Resuming { .. });
         match state.phase {
             Phase::Writing => {
                 spent.extend(state.tracks.iter_mut().filter_map(|t| t.placeholder.take()));
+                unfit = self.write_held(&mut state, now, false);
                 let close_gaps = self.plan.gaps == GapsFixMethod::Genpts;
                 if let Some(file) = &mut state.file
                     && file.outs.iter().flatten().count() > 1
@@ -144,6 +186,9 @@ impl Shared {
         let asked = self.keyframe_wanted(&mut state, now, urgent);
         drop(state);
         drop(spent);
+        if unfit {
+            (self.tell)(News::Unfit(MediaType::Audio));
+        }
         if let Some(ingest) = asked {
             ingest.request_keyframe();
         }
@@ -196,6 +241,7 @@ impl Shared {
             Phase::Waiting { .. } if some => self.begin(&mut state),
             _ => Ok(()),
         };
+        self.write_held(&mut state, now, true);
         state.phase = Phase::Ending { since: now };
         state.ending.iter_mut().for_each(File::end);
         if let Some(file) = &mut state.file {
