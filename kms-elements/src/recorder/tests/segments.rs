@@ -2,7 +2,11 @@
 
 use super::*;
 
-/// The packets of a kind in a file, by what is in them.
+/// No packet of an encoder is so small, and every filler is.
+const LARGEST_FILLER: f64 = 16.0;
+
+/// The packets of a kind in a file, by what is in them. Fillers are left out: on a busy machine the picture is late, and a file begins
+/// with silence until the sound of its first picture's time.
 fn packets(path: &Path, kind: &str) -> Vec<String> {
     let found = ffprobe(
         path,
@@ -12,12 +16,13 @@ fn packets(path: &Path, kind: &str) -> Vec<String> {
             "-select_streams",
             kind,
             "-show_entries",
-            "packet=data_hash",
+            "packet=data_hash,size",
         ],
     );
     let packets = found["packets"].as_array().cloned().unwrap_or_default();
     packets
         .iter()
+        .filter(|p| number(&p["size"]) > LARGEST_FILLER)
         .filter_map(|p| Some(p["data_hash"].as_str()?.to_owned()))
         .collect()
 }
