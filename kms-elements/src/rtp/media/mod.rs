@@ -62,6 +62,8 @@ pub(super) struct Media {
     segment: Arc<Segment>,
     pub(super) rtpbin: gst::Element,
     lines: Vec<LineMedia>,
+    /// Last, see [`pads`].
+    _pipeline: gst::Pipeline,
 }
 
 struct LineMedia {
@@ -108,6 +110,7 @@ impl Media {
             .map_err(missing)?;
         segment.pipeline().add(&rtpbin).map_err(missing)?;
         let mut media = Media {
+            _pipeline: segment.pipeline().clone(),
             segment,
             rtpbin,
             lines: Vec::new(),
@@ -159,9 +162,9 @@ impl Media {
             .keys
             .as_ref()
             .map(|(_, remote)| Decrypter::new(pipeline, remote, &setup.line, told, &rtp_in, &rtcp_in));
-        let inlet = Inlet::new(timeline, &rtp_in, &rtcp_in, decrypter.transpose()?)?;
+        let inlet = Inlet::new(timeline, pipeline, &rtp_in, &rtcp_in, decrypter.transpose()?)?;
         let wanted = told.clone();
-        let sender = SendPad::new(&rtp_out, setup.ssrc, move || wanted.keyframe_wanted())?;
+        let sender = SendPad::new(pipeline, &rtp_out, setup.ssrc, move || wanted.keyframe_wanted())?;
         self.lines.push(LineMedia {
             kind,
             session,

@@ -1,4 +1,7 @@
 //! Pads of our own, which join the pipeline to sockets.
+//!
+//! Who holds such a pad holds the pipeline too, and drops it after the pad: a pad that goes unlinks itself, which GStreamer tells
+//! the pipeline about, without holding it. On another thread that may be just about to free it.
 
 use gst::prelude::*;
 use kms_core::media::{MediaError, Timeline};
@@ -49,11 +52,13 @@ pub(super) struct Inlet {
     rtp: gst::Pad,
     rtcp: gst::Pad,
     decrypter: Option<Decrypter>,
+    _pipeline: gst::Pipeline,
 }
 
 impl Inlet {
     pub(super) fn new(
         timeline: &Timeline,
+        pipeline: &gst::Pipeline,
         rtp_to: &gst::Pad,
         rtcp_to: &gst::Pad,
         decrypter: Option<Decrypter>,
@@ -79,6 +84,7 @@ impl Inlet {
             rtp,
             rtcp,
             decrypter,
+            _pipeline: pipeline.clone(),
         })
     }
 

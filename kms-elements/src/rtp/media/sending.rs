@@ -21,10 +21,13 @@ pub(in crate::rtp) struct SendPad {
     codec: Mutex<Option<Codec>>,
     /// Times begin anywhere (RFC 3550, section 5.1).
     offset: u32,
+    /// Last, see [`pads`](super::pads).
+    _pipeline: gst::Pipeline,
 }
 
 impl SendPad {
     pub(super) fn new(
+        pipeline: &gst::Pipeline,
         to: &gst::Pad,
         ssrc: u32,
         keyframe_wanted: impl Fn() + Send + Sync + 'static,
@@ -47,6 +50,7 @@ impl SendPad {
             codec: Mutex::default(),
             sequence: AtomicU16::new(random as u16),
             offset: (random >> 64) as u32,
+            _pipeline: pipeline.clone(),
         })
     }
 
