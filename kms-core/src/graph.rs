@@ -430,7 +430,13 @@ mod tests {
     #[test]
     fn a_filter_ends_routes_of_what_it_changes_and_lets_the_rest_through() {
         let mut g = graph();
-        g.add(20, |media| if media == Video { Way::Changed } else { Way::Through });
+        g.add(20, |media| {
+            if media == Video {
+                Way::Changed
+            } else {
+                Way::Through
+            }
+        });
         for media in [Audio, Video] {
             g.connect(pad(1, media), pad(20, media));
         }

@@ -236,7 +236,11 @@ impl Source {
     /// The format the source itself gives; `None`: nothing yet.
     pub fn native(&self) -> Option<Format> {
         let state = lock(&self.state);
-        state.native.clone().or_else(|| state.made.upgrade()).map(|b| b.format)
+        state
+            .native
+            .clone()
+            .or_else(|| state.made.upgrade())
+            .map(|b| b.format)
     }
 
     /// What the source gives is made by `origin` from now on, when it is asked for.
