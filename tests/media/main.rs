@@ -5,6 +5,7 @@ mod camera;
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod daemon;
 mod files;
+mod filters;
 mod http_post;
 mod network;
 mod player;
