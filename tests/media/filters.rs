@@ -390,3 +390,46 @@ async fn a_filter_that_fails_says_so_and_the_rest_goes_on() {
     let (before, after) = (loudness(&studio.folder.path("in.webm")), loudness(&file));
     assert!((0.8..1.25).contains(&(after / before)), "{before} became {after}");
 }
+
+#[tokio::test]
+async fn a_circle_and_a_row_that_is_too_long_give_an_error_and_the_server_goes_on() {
+    let studio = Studio::new("in.webm", 60, &WEBM).await;
+    let player = studio.player("in.webm").await;
+    player.play().await.unwrap();
+    let mut row = Vec::new();
+    for _ in 0..33 {
+        row.push(studio.filter("videobalance").await);
+    }
+    for (before, after) in row.iter().zip(&row[1..]) {
+        before.connect(after).await.unwrap();
+    }
+    player.connect(&row[0]).await.unwrap();
+    let too_long = studio.recorder("row.webm", MediaProfileSpecType::Webm).await;
+    let mut errors = too_long.on_error().await.unwrap();
+    row[32].connect(&too_long).await.unwrap();
+    too_long.record().await.unwrap();
+    let error = within("an error", errors.next()).await;
+    assert!(error.description.starts_with("More than 32 filters"), "{error:?}");
+    too_long.release().await.unwrap();
+
+    let (first, second) = (&row[0], &row[1]);
+    second.connect(first).await.unwrap();
+    let circle = studio.recorder("circle.webm", MediaProfileSpecType::Webm).await;
+    let mut errors = circle.on_error().await.unwrap();
+    second.connect(&circle).await.unwrap();
+    circle.record().await.unwrap();
+    let error = within("an error", errors.next()).await;
+    assert!(error.description.starts_with("More than 32 filters"), "{error:?}");
+    circle.release().await.unwrap();
+
+    player.connect(first).await.unwrap();
+    let recorder = studio.recorder("out.webm", MediaProfileSpecType::Webm).await;
+    let mut recording = recorder.on_recording().await.unwrap();
+    second.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    within("Recording", recording.next()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    recorder.stop_and_wait().await.unwrap();
+    let colours = colours(&studio.folder.path("out.webm"));
+    assert!(colours.iter().any(|c| *c > COLOURED), "{colours:?}");
+}
