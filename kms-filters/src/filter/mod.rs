@@ -3,33 +3,28 @@
 
 mod class;
 mod flow;
+mod level;
+mod making;
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
-use gst_app::AppSink;
 use kms_core::graph::Way;
 use kms_core::media::{
-    Branch, Consumer, Format, Input, MediaError, Origin, Quality, Report, Segment, Source, Timeline, Wanted,
-    error_name, normalise,
+    Branch, Consumer, Format, MediaError, Origin, Quality, Segment, Source, Timeline, Wanted, error_name,
 };
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, events};
 
 use self::flow::Flow;
+use self::level::{LONGEST_ROW, Level};
+use self::making::{Beginning, Failure, Made, Running};
 pub(crate) use class::{HasFilter, filter};
-
-/// How much raw media waits for a filter that is too slow; then the oldest is dropped.
-const LONGEST_QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
 /// A filter that has failed so often since it was connected is not begun anew when its source changes.
 const MOST_FAILURES: u32 = 3;
-
-/// So many filters may stand in a row. Each asks the one before it for media, on one stack; and a circle has to end somewhere.
-const LONGEST_ROW: u32 = 32;
 
 /// What a filter does with media.
 pub(crate) trait Work: Send + Sync {
@@ -52,45 +47,6 @@ impl State {
         self.running = None;
         self.failed = true;
         self.failures += 1;
-    }
-}
-
-/// A segment that has been made and is to be fed.
-struct Made {
-    running: Running,
-    branch: Arc<Branch>,
-    beginning: Arc<Mutex<Beginning>>,
-}
-
-struct Running {
-    id: u64,
-    branch: Weak<Branch>,
-    inside: Weak<Inside>,
-}
-
-/// A failure, as clients and the log are told.
-type Failure = (gst::glib::Error, MediaError);
-
-/// While a segment is made nobody is told that it fails but who makes it: others may hold locks.
-#[derive(Default)]
-enum Beginning {
-    #[default]
-    Going,
-    Failed(Failure),
-    Over,
-}
-
-/// A segment and what feeds it.
-struct Inside {
-    segment: Segment,
-    input: Input,
-    id: u64,
-    flow: Arc<Flow>,
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.flow.ended(self.id, self.segment.pipeline());
     }
 }
 
@@ -226,68 +182,6 @@ impl Filter {
         Some(branch)
     }
 
-    fn make(&self) -> Result<Made, MediaError> {
-        let id = self.segments.fetch_add(1, Ordering::Relaxed) + 1;
-        let beginning: Arc<Mutex<Beginning>> = Arc::default();
-        let report = {
-            let (this, beginning) = (self.this.clone(), beginning.clone());
-            move |report| {
-                let Report::Failed {
-                    element,
-                    error,
-                    detail,
-                } = report
-                else {
-                    return;
-                };
-                let detail = format!("{element}: {error} ({detail})");
-                let message = format!("The filter failed: {}", error.message());
-                let failure = (error, MediaError { message, detail });
-                let mut beginning = lock(&beginning);
-                if let Beginning::Over = *beginning {
-                    drop(beginning);
-                    if let Some(this) = this.upgrade() {
-                        this.failed(id, &failure);
-                    }
-                } else {
-                    *beginning = Beginning::Failed(failure);
-                }
-            }
-        };
-        let segment = Segment::new(&self.timeline, &format!("filter-{}", self.kind.lower()), report);
-        let input = Input::new(&segment, LONGEST_QUEUE)?;
-        let (first, last) = self.work.add(&segment)?;
-        let tail = segment.add(&normalise(self.kind, Format::Raw))?;
-        let sink = AppSink::builder().build();
-        let linked = segment.pipeline().add(&sink).is_ok()
-            && input.appsrc().link(&first).is_ok()
-            && gst::Element::link_many([&last, tail.upcast_ref(), sink.upcast_ref()]).is_ok();
-        if !linked {
-            return Err(MediaError::new("Media can't be set up"));
-        }
-        let branch = Branch::of(Format::Raw, &sink);
-        self.flow.begins(id, &sink, segment.pipeline());
-        segment.play()?;
-        let inside = Arc::new(Inside {
-            segment,
-            input,
-            id,
-            flow: self.flow.clone(),
-        });
-        let weak = Arc::downgrade(&inside);
-        let branch = branch.made_by(inside);
-        let running = Running {
-            id,
-            branch: Arc::downgrade(&branch),
-            inside: weak,
-        };
-        Ok(Made {
-            running,
-            branch,
-            beginning,
-        })
-    }
-
     /// A segment failed: it is made anew when the source changes, unless it fails again and again.
     fn failed(&self, id: u64, failure: &Failure) {
         {
@@ -391,30 +285,5 @@ impl Consumer for Filter {
     fn source_failed(&self, _kind: MediaType, error: &MediaError) {
         lock(&self.state).changes += 1;
         self.tell(|| self.source.interrupted(error));
-    }
-}
-
-thread_local! {
-    static LEVEL: Cell<u32> = const { Cell::new(0) };
-}
-
-/// How many filters this thread is in, one called by the other.
-struct Level;
-
-impl Level {
-    fn enter() -> Option<Level> {
-        LEVEL.with(|level| {
-            let deep = level.get() < LONGEST_ROW;
-            deep.then(|| {
-                level.set(level.get() + 1);
-                Level
-            })
-        })
-    }
-}
-
-impl Drop for Level {
-    fn drop(&mut self) {
-        LEVEL.with(|level| level.set(level.get().saturating_sub(1)));
     }
 }

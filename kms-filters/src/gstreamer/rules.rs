@@ -1,9 +1,10 @@
 //! What a command may name.
 //!
-//! - Elements that GStreamer itself calls filters of sound or of pictures (klass `Filter/.../Audio` or `.../Video`), with one input and
-//!   one output that are always there. So sources, sinks, bins, codecs, muxers and whatever opens a network are out.
-//! - Properties whose values are numbers, yes or no, or words of a list; text only where it is what is shown. So no property names a
-//!   file, a device or a host. Times are at most 10 s, for an element keeps media that long.
+//! - The elements of a list: filters of sound or of pictures, with one input and one output that are always there. So sources, sinks,
+//!   bins, codecs and whatever opens a network are out; and so are filters that end the process with some of their own values, such as
+//!   interlace (an assertion) and audiofirfilter (memory), which a rule made of GStreamer's classes would let in.
+//! - Properties whose values are numbers, yes or no, or words of a list; text only where it is what is shown, without markup. So no property names a
+//!   file, a device or a host. Times are at most 10 s, for an element keeps media that long, and sizes at most 8192.
 //! - Pictures of 8192x8192 and 240 a second, and sound of 8 channels and 384 kHz, at most: between any two elements.
 
 use gst::glib::{self, ParamFlags, ParamSpec, Value, prelude::*};
@@ -11,11 +12,28 @@ use gst::prelude::*;
 use kms_core::types::MediaType;
 use protocol::error::clip;
 
-/// Properties of elements that write on pictures: their text is shown, and opens nothing.
-const SHOWN: [&str; 3] = ["text", "font-desc", "time-format"];
+/// The elements.
+#[rustfmt::skip]
+const TAKEN: &[&str] = &[
+    // Video.
+    "agingtv", "alpha", "aspectratiocrop", "burn", "chromahold", "chromium", "clockoverlay", "coloreffects", "deinterlace",
+    "dicetv", "dilate", "dodge", "edgetv", "exclusion", "gamma", "gaussianblur", "optv", "quarktv", "radioactv", "revtv",
+    "rippletv", "shagadelictv", "smooth", "solarize", "streaktv", "timeoverlay", "vertigotv", "videobalance", "videobox",
+    "videoconvert", "videocrop", "videoflip", "videomedian", "videorate", "videoscale", "warptv",
+    // Audio.
+    "audioamplify", "audiochebband", "audiocheblimit", "audioconvert", "audiodynamic", "audioecho", "audioinvert",
+    "audiokaraoke", "audiopanorama", "audioresample", "audiowsincband", "audiowsinclimit", "equalizer-10bands",
+    "equalizer-3bands", "freeverb", "pitch", "stereo", "volume",
+];
+
+/// The property of elements that write on pictures which is shown, and opens nothing.
+const SHOWN: &str = "text";
 
 /// The longest text, bytes.
-const LONGEST_TEXT: usize = 1024;
+const LONGEST_TEXT: usize = 256;
+
+/// Limit of other whole numbers, most of which are sizes; colours are longer.
+const LARGEST_SIZE: i64 = 8192;
 
 /// Limit of 64-bit numbers, most of which are times in nanoseconds.
 const LONGEST_TIME: i64 = 10_000_000_000;
@@ -37,21 +55,19 @@ pub(super) fn element(name: &str) -> Result<(gst::ElementFactory, MediaType), St
         (false, true) => MediaType::Video,
         _ => return Err(refused(name, factory.klass())),
     };
-    if klass.first() != Some(&"Filter") || !has_two_pads(&factory, kind) {
+    // Another version may have made another thing of it.
+    if !TAKEN.contains(&name) || !has_two_pads(&factory, kind) {
         return Err(refused(name, factory.klass()));
     }
     let factory = factory
         .load()
         .map_err(|_| format!("\"{name}\" can't be loaded"))?;
-    if factory.element_type().is_a(gst::Bin::static_type()) {
-        return Err(refused(name, "a bin"));
-    }
     Ok((factory, kind))
 }
 
 fn refused(name: &str, is: &str) -> String {
     format!(
-        "\"{name}\" ({is}) is none that may be used: a filter of audio or video with one input and one output is needed"
+        "\"{name}\" ({is}) is none of the filters of audio or video that may be used; the server's documentation lists them"
     )
 }
 
@@ -87,9 +103,12 @@ pub(super) fn value(property: &ParamSpec, text: &str) -> Result<Value, String> {
     let deserialised = || {
         Value::deserialize_with_pspec(text, property).map_err(|_| wrong(format!("a {} is needed", is.name())))
     };
-    if is == glib::Type::STRING && SHOWN.contains(&name) {
-        if text.len() > LONGEST_TEXT || text.contains('\0') {
-            return Err(wrong(format!("at most {LONGEST_TEXT} bytes are shown")));
+    if is == glib::Type::STRING && name == SHOWN {
+        // As markup it could ask for letters larger than memory.
+        if text.len() > LONGEST_TEXT || text.contains(['\0', '<', '&']) {
+            return Err(wrong(format!(
+                "at most {LONGEST_TEXT} bytes are shown, without '<' and '&'"
+            )));
         }
         return Ok(text.to_value());
     }
@@ -126,25 +145,25 @@ pub(super) fn value(property: &ParamSpec, text: &str) -> Result<Value, String> {
 
 /// The least and the most of a property that is a number.
 fn number_range(property: &ParamSpec) -> Option<(f64, f64)> {
-    let longest = LONGEST_TIME as f64;
+    let most = match property.name().contains("color") {
+        true => i64::from(u32::MAX),
+        false => LARGEST_SIZE,
+    };
     macro_rules! range {
-        ($($spec:ident),*) => {
+        ($($spec:ident, $limit:expr;)*) => {
             $(if let Some(spec) = property.downcast_ref::<glib::$spec>() {
-                let range = (spec.minimum() as f64, spec.maximum() as f64);
-                return Some(match std::mem::size_of_val(&spec.minimum()) == 8 && stringify!($spec) != "ParamSpecDouble" {
-                    true => (range.0.max(-longest), range.1.min(longest)),
-                    false => range,
-                });
+                let limit: f64 = $limit;
+                return Some(((spec.minimum() as f64).max(-limit), (spec.maximum() as f64).min(limit)));
             })*
         };
     }
     range!(
-        ParamSpecInt,
-        ParamSpecUInt,
-        ParamSpecInt64,
-        ParamSpecUInt64,
-        ParamSpecFloat,
-        ParamSpecDouble
+        ParamSpecInt, most as f64;
+        ParamSpecUInt, most as f64;
+        ParamSpecInt64, LONGEST_TIME as f64;
+        ParamSpecUInt64, LONGEST_TIME as f64;
+        ParamSpecFloat, f64::MAX;
+        ParamSpecDouble, f64::MAX;
     );
     None
 }

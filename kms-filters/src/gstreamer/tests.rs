@@ -31,10 +31,11 @@ fn filters_of_audio_and_video_are_taken_with_their_properties() {
         "videobalance",
         "videobalance saturation=0.0",
         "videoflip method=4",
+        "timeoverlay color=4294967295",
         "videoflip method=horizontal-flip ! videobalance  hue=-0.5",
         "videoscale ! video/x-raw, width=160, height=120",
         "videoscale ! \"video/x-raw,width=160\"",
-        "timeoverlay text=\"two words\" font-desc='Sans 20' silent=false",
+        "timeoverlay text=\"two words\" silent=false",
         "timeoverlay text=two\\ words",
     ] {
         assert_eq!(kind(command), MediaType::Video, "{command}");
@@ -129,6 +130,12 @@ fn nothing_reaches_files_networks_or_other_elements() {
         "videobalance name=other",
         "audioecho max-delay=18446744073709551615",
         "netsim",
+        "timeoverlay font-desc='Sans 100000'",
+        "timeoverlay text=<span>",
+        "interlace pattern-offset=12",
+        "audiofirfilter latency=10000000000",
+        "cacatv canvas-width=2147483647",
+        "videocrop left=2147483647",
         "shmsink socket-path=/tmp/kms-filter-test",
     ] {
         let said = refused(command);
