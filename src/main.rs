@@ -190,7 +190,7 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     let mut registry = Registry::new();
     let rtp = config.webrtc.rtp_settings();
     kms_elements::register(&mut registry, &engines, webrtc, rtp).map_err(|e| e.to_string())?;
-    kms_filters::register(&mut registry);
+    kms_filters::register(&mut registry, &engines.timeline);
     Ok((registry, engines))
 }
 

@@ -97,6 +97,64 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
 /// Where media enters or leaves the server.
 pub trait Endpoint: MediaElement {}
 
+/// Changes media on its way: audio or video. The other passes as it is. A filter whose media nobody takes
+/// does nothing.
+pub trait Filter: MediaElement {
+    /// What GStreamer does, as a drawing (DOT); empty while nobody takes the media. Not in Kurento.
+    fn element_gstreamer_dot(&self) -> Request<String> {
+        self.handle().invoke("getElementGstreamerDot")
+    }
+}
+
+/// Changes audio or video with elements of GStreamer. Those that can reach files or networks are refused.
+/// Elements that fail give an Error event.
+#[derive(Debug, Clone)]
+pub struct GStreamerFilter(Handle);
+
+impl GStreamerFilter {
+    /// Creates a `GStreamerFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline, command: &str) -> GStreamerFilterCreate {
+        GStreamerFilterCreate(
+            Request::create(client)
+                .arg("mediaPipeline", media_pipeline.id())
+                .arg("command", command),
+        )
+    }
+
+    /// The elements, as the filter was made with.
+    pub fn command(&self) -> Request<String> {
+        self.handle().invoke("getCommand")
+    }
+
+    /// Changes a property of an element, also while media flows. Error 40001 if there is none of this name or
+    /// the value is not possible.
+    pub fn set_element_property(&self, property_name: &str, property_value: &str) -> Request<()> {
+        self.handle()
+            .invoke("setElementProperty")
+            .arg("propertyName", property_name)
+            .arg("propertyValue", property_value)
+    }
+}
+
+object!(GStreamerFilter);
+impl Filter for GStreamerFilter {}
+impl MediaElement for GStreamerFilter {}
+impl MediaObject for GStreamerFilter {}
+
+/// [`GStreamerFilter::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct GStreamerFilterCreate(Request<GStreamerFilter>);
+
+impl GStreamerFilterCreate {
+    /// The kind of media that it changes. Default: `"AUTODETECT"`.
+    pub fn filter_type(self, filter_type: types::FilterType) -> Self {
+        Self(self.0.arg("filterType", filter_type))
+    }
+}
+
+awaitable!(GStreamerFilterCreate => GStreamerFilter);
+
 /// An endpoint that clients reach at a URL of its own.
 pub trait HttpEndpoint: SessionEndpoint {
     /// The URL. It is as good as a password: whoever has it can use the endpoint, until it is released.
@@ -2300,6 +2358,25 @@ pub mod types {
         /// Latency from where it entered the server to here.
         #[serde(rename = "E2ELatency")]
         pub e2e_latency: Vec<MediaLatencyStat>,
+    }
+
+    /// The kind of media that a filter changes.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum FilterType {
+        /// `AUDIO`
+        #[serde(rename = "AUDIO")]
+        Audio,
+        /// `AUTODETECT`
+        #[serde(rename = "AUTODETECT")]
+        Autodetect,
+        /// `VIDEO`
+        #[serde(rename = "VIDEO")]
+        Video,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
     }
 
     /// A fraction, for frame rates.

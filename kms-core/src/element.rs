@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::graph::Way;
 use crate::media::{Source, Timeline, Transcoding};
 use crate::object::{Object, ObjectCore, lock};
 use crate::objects::MediaPipeline;
@@ -22,9 +23,9 @@ pub trait Element: Object {
     /// The part that all elements share.
     fn element(&self) -> &ElementCore;
 
-    /// Whether what enters the element leaves it, unchanged and at once.
-    fn passes_through(&self) -> bool {
-        false
+    /// What becomes of a kind of media that enters the element. Never changes.
+    fn way(&self, _media: MediaType) -> Way {
+        Way::Ends
     }
 
     /// What the element gives of a kind of media, to whoever takes it by way of GStreamer. `None`: nothing, or nothing yet.

@@ -1,14 +1,26 @@
 //! Who is connected to whom in a pipeline, and where media flows: a plain structure without locks, threads or media.
 //!
-//! A node either *passes through* (what enters it leaves it) or is *terminal* (an endpoint: it produces and consumes).
+//! A node either *passes through* (what enters it leaves it) or is *terminal*: it produces and consumes, as endpoints do and filters
+//! with the media that they change. Which of it may be different for each kind of media ([`Way`]).
 //! Every change answers with what follows from it, as a list of [`Change`]s for the pipeline to carry out and announce.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::types::MediaType;
+use crate::types::{CONNECT_ORDER, MediaType};
 
 /// An element of the graph.
 pub type Node = u64;
+
+/// What becomes of a kind of media that enters a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It ends there. What leaves is the node's own.
+    Ends,
+    /// It leaves again, unchanged and at once: routes go through.
+    Through,
+    /// It leaves changed: the node is the end of one route and the beginning of another, and nothing leaves while nothing enters.
+    Changed,
+}
 
 /// The pad used when none is named.
 pub const DEFAULT_PAD: &str = "default";
@@ -69,7 +81,8 @@ pub enum Change {
 
 #[derive(Debug, Default)]
 struct NodeState {
-    passes: bool,
+    passes: BTreeSet<MediaType>,
+    changes: BTreeSet<MediaType>,
     producing: BTreeSet<MediaType>,
 }
 
@@ -89,15 +102,15 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds a node. `passes`: what enters it leaves it.
-    pub fn add(&mut self, node: Node, passes: bool) {
-        self.nodes.insert(
-            node,
-            NodeState {
-                passes,
-                producing: BTreeSet::new(),
-            },
-        );
+    /// Adds a node, with what becomes there of each kind of media.
+    pub fn add(&mut self, node: Node, way: impl Fn(MediaType) -> Way) {
+        let kinds = |wanted| CONNECT_ORDER.into_iter().filter(|m| way(*m) == wanted).collect();
+        let state = NodeState {
+            passes: kinds(Way::Through),
+            changes: kinds(Way::Changed),
+            producing: BTreeSet::new(),
+        };
+        self.nodes.insert(node, state);
     }
 
     /// Removes a node and its connections.
@@ -230,15 +243,23 @@ impl Graph {
         Some(source)
     }
 
-    fn passes(&self, node: Node) -> bool {
-        self.nodes.get(&node).is_some_and(|n| n.passes)
+    fn passes(&self, pad: &Pad) -> bool {
+        self.nodes
+            .get(&pad.node)
+            .is_some_and(|n| n.passes.contains(&pad.media))
+    }
+
+    fn changes(&self, pad: &Pad) -> bool {
+        self.nodes
+            .get(&pad.node)
+            .is_some_and(|n| n.changes.contains(&pad.media))
     }
 
     /// The terminal node whose media arrives at a sink pad. A circle of pass-through nodes has none.
     fn origin(&self, sink: &Pad) -> Option<Node> {
         let mut at = self.by_sink.get(sink)?;
         for _ in 0..=self.by_sink.len() {
-            if !self.passes(at.node) {
+            if !self.passes(at) {
                 return self.nodes.contains_key(&at.node).then_some(at.node);
             }
             at = self.by_sink.get(at)?;
@@ -248,8 +269,11 @@ impl Graph {
 
     fn leaves(&self, pad: &Pad) -> bool {
         match self.nodes.get(&pad.node) {
-            Some(node) if node.passes => self.flowing_in.contains(pad),
-            Some(node) => pad.name == DEFAULT_PAD && node.producing.contains(&pad.media),
+            Some(node) if node.passes.contains(&pad.media) => self.flowing_in.contains(pad),
+            Some(node) => {
+                let enters = !node.changes.contains(&pad.media) || self.flowing_in.contains(pad);
+                enters && pad.name == DEFAULT_PAD && node.producing.contains(&pad.media)
+            }
             None => false,
         }
     }
@@ -263,7 +287,7 @@ impl Graph {
             if !seen.insert(sink.clone()) {
                 continue;
             }
-            if !self.passes(sink.node) && sink.name == DEFAULT_PAD {
+            if !self.passes(&sink) && sink.name == DEFAULT_PAD {
                 self.refresh_route(&sink, changes);
             }
             let enters = self.by_sink.get(&sink).is_some_and(|source| self.leaves(source));
@@ -275,7 +299,7 @@ impl Graph {
             if changed {
                 changes.push(Change::FlowIn(sink.clone(), enters));
             }
-            if self.passes(sink.node) {
+            if self.passes(&sink) || changed && self.changes(&sink) {
                 waiting.extend(self.refresh_out(&sink, changes));
             }
         }
@@ -325,10 +349,10 @@ mod tests {
     /// Terminal nodes 1 and 2, pass-through nodes 10 and 11.
     fn graph() -> Graph {
         let mut graph = Graph::default();
-        graph.add(1, false);
-        graph.add(2, false);
-        graph.add(10, true);
-        graph.add(11, true);
+        graph.add(1, |_| Way::Ends);
+        graph.add(2, |_| Way::Ends);
+        graph.add(10, |_| Way::Through);
+        graph.add(11, |_| Way::Through);
         graph
     }
 
@@ -404,12 +428,35 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_ends_routes_of_what_it_changes_and_lets_the_rest_through() {
+        let mut g = graph();
+        g.add(20, |media| {
+            if media == Video {
+                Way::Changed
+            } else {
+                Way::Through
+            }
+        });
+        for media in [Audio, Video] {
+            g.connect(pad(1, media), pad(20, media));
+        }
+        assert_eq!(routes(&g.connect(pad(20, Audio), pad(2, Audio))), [(2, Some(1))]);
+        assert_eq!(routes(&g.connect(pad(20, Video), pad(2, Video))), [(2, Some(20))]);
+        assert!(g.set_producing(20, Video, true).is_empty(), "nothing enters");
+        let on = g.set_producing(1, Video, true);
+        assert_eq!(on.last(), Some(&Change::FlowIn(pad(2, Video), true)));
+        let off = g.set_producing(1, Video, false);
+        assert_eq!(off.last(), Some(&Change::FlowIn(pad(2, Video), false)));
+        assert!(!g.is_flowing_out(&pad(20, Video)));
+    }
+
+    #[test]
     fn a_row_of_nodes_may_be_longer_than_any_stack() {
         const LENGTH: Node = 20_000;
         let mut g = Graph::default();
-        g.add(0, false);
-        (1..LENGTH).for_each(|node| g.add(node, true));
-        g.add(LENGTH, false);
+        g.add(0, |_| Way::Ends);
+        (1..LENGTH).for_each(|node| g.add(node, |_| Way::Through));
+        g.add(LENGTH, |_| Way::Ends);
         (1..LENGTH).for_each(|node| drop(g.connect(pad(node, Video), pad(node + 1, Video))));
         let route = g.connect(pad(0, Video), pad(1, Video));
         assert_eq!(routes(&route), [(LENGTH, Some(0))]);

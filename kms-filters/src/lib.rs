@@ -1,8 +1,13 @@
 //! Filters: elements that change media on its way.
 
+mod filter;
+mod gstreamer;
+
 use kms_core::Registry;
+use kms_core::media::Timeline;
 
 /// Registers module `filters`. Official clients refuse a server that does not have it.
-pub fn register(registry: &mut Registry) {
+pub fn register(registry: &mut Registry, timeline: &Timeline) {
     registry.module("filters", "Filters that change media on its way.");
+    registry.class(gstreamer::class(timeline));
 }

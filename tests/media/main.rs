@@ -6,6 +6,7 @@ mod conformance;
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod daemon;
 mod files;
+mod filters;
 mod http_post;
 mod network;
 mod player;

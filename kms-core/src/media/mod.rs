@@ -19,7 +19,7 @@ pub use convert::normalise;
 pub use errors::error_name;
 pub use format::{Codec, Format};
 pub use segment::{MediaError, Report, Segment};
-pub use source::{Branch, Consumer, Input, Quality, Source, Wanted};
+pub use source::{Branch, Consumer, Input, Origin, Quality, Source, Wanted};
 pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.

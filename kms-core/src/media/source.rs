@@ -1,5 +1,6 @@
 //! What an element gives of one kind of media, and the formats it can be had in.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -9,7 +10,7 @@ use gst_app::{AppSink, AppSrc};
 use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink, ProducerSettings, StreamProducer};
 
 use super::convert::Step;
-use super::transcoding::{Conversion, Transcoding};
+use super::transcoding::Transcoding;
 use super::{Format, MediaError, Report, Segment, Timeline};
 use crate::object::lock;
 use crate::types::MediaType;
@@ -36,7 +37,7 @@ pub struct Wanted {
 /// Something that media of a source goes to.
 pub trait Consumer: Send + Sync {
     /// The source has begun to give media, gives it in another format, or gives no more: ask it again. Called on any thread,
-    /// with no lock held.
+    /// maybe with the pipeline's graph locked: be quick, call nothing that asks the graph.
     fn source_changed(&self, kind: MediaType);
 
     /// The source's media has reached its end, such as that of a file.
@@ -46,6 +47,13 @@ pub trait Consumer: Send + Sync {
     fn source_failed(&self, kind: MediaType, error: &MediaError);
 }
 
+/// Makes what a source gives once somebody asks for it, as filters do.
+pub trait Origin: Send + Sync {
+    /// The media; made, unless somebody has it. It lasts as long as somebody holds it. `None`: there is none now. Called with no lock
+    /// of the source held, but maybe with locks of a consumer: tell none.
+    fn give(&self) -> Result<Option<Arc<Branch>>, MediaError>;
+}
+
 /// Media in one format: a conversion that is shared by all who want it, or what the source itself gives. It lasts as long as
 /// somebody holds it.
 pub struct Branch {
@@ -53,18 +61,31 @@ pub struct Branch {
     producer: StreamProducer,
     /// Some pictures come earlier than they are shown.
     reorders: AtomicBool,
-    /// The conversion's segment with what feeds it; none for what the source itself gives.
-    _conversion: Option<(Segment, Input, Option<Conversion>)>,
+    /// What makes it, such as a conversion's segment with what feeds it; none for what the source itself gives.
+    _maker: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Branch {
     /// What arrives at this appsink, in this format. The element that owns the appsink keeps its segment running.
     pub fn native(format: Format, appsink: &AppSink) -> Arc<Branch> {
-        Arc::new(Branch {
+        Arc::new(Branch::of(format, appsink))
+    }
+
+    /// The same, to be given its maker. To be called before the appsink's segment is started.
+    pub fn of(format: Format, appsink: &AppSink) -> Branch {
+        Branch {
             format,
             producer: producer(appsink),
             reorders: AtomicBool::new(false),
-            _conversion: None,
+            _maker: None,
+        }
+    }
+
+    /// What makes the media lasts as long as the branch.
+    pub fn made_by(self, maker: impl Any + Send + Sync) -> Arc<Branch> {
+        Arc::new(Branch {
+            _maker: Some(Box::new(maker)),
+            ..self
         })
     }
 
@@ -166,6 +187,10 @@ enum Beginning {
 #[derive(Default)]
 struct State {
     native: Option<Arc<Branch>>,
+    /// Who makes what is given, if that is done only when it is asked for.
+    origin: Option<Weak<dyn Origin>>,
+    /// What it made last, from which the conversions are.
+    made: Weak<Branch>,
     branches: HashMap<Wanted, Weak<Branch>>,
     consumers: Vec<Weak<dyn Consumer>>,
 }
@@ -210,7 +235,17 @@ impl Source {
 
     /// The format the source itself gives; `None`: nothing yet.
     pub fn native(&self) -> Option<Format> {
-        lock(&self.state).native.as_ref().map(|b| b.format)
+        let state = lock(&self.state);
+        state
+            .native
+            .clone()
+            .or_else(|| state.made.upgrade())
+            .map(|b| b.format)
+    }
+
+    /// What the source gives is made by `origin` from now on, when it is asked for.
+    pub fn set_origin(&self, origin: Weak<dyn Origin>) {
+        lock(&self.state).origin = Some(origin);
     }
 
     /// The source gives this from now on, or nothing. Consumers are told.
@@ -241,6 +276,12 @@ impl Source {
         consumers.iter().for_each(|c| c.source_ended(self.kind));
     }
 
+    /// Tells consumers that what they had has failed, and may be asked for again.
+    pub fn interrupted(&self, error: &MediaError) {
+        let consumers = consumers(&mut lock(&self.state));
+        consumers.iter().for_each(|c| c.source_failed(self.kind, error));
+    }
+
     /// A consumer that is to be told of changes, until it is detached or gone.
     pub fn attach(&self, consumer: Weak<dyn Consumer>) {
         let mut state = lock(&self.state);
@@ -260,8 +301,19 @@ impl Source {
         self: &Arc<Self>,
         choose: impl FnOnce(Format) -> Option<Wanted>,
     ) -> Result<Option<Arc<Branch>>, MediaError> {
+        let origin = lock(&self.state).origin.as_ref().map(Weak::upgrade);
+        let made = match origin {
+            Some(origin) => origin.map(|o| o.give()).transpose()?.flatten(),
+            None => None,
+        };
         let mut state = lock(&self.state);
-        let Some(native) = state.native.clone() else {
+        if let Some(made) = &made
+            && !state.made.ptr_eq(&Arc::downgrade(made))
+        {
+            state.branches.clear();
+            state.made = Arc::downgrade(made);
+        }
+        let Some(native) = made.or_else(|| state.native.clone()) else {
             return Ok(None);
         };
         let Some(wanted) = choose(native.format) else {
@@ -349,12 +401,7 @@ impl Source {
         if !linked {
             return Err(MediaError::new("Media can't be set up"));
         }
-        let branch = Branch {
-            format: to.format,
-            producer: producer(&sink),
-            reorders: AtomicBool::new(false),
-            _conversion: None,
-        };
+        let branch = Branch::of(to.format, &sink);
         segment.play()?;
         input.connect(Some(from));
         // What failed up to now is the caller's error, what fails from now on is told to all.
@@ -363,21 +410,14 @@ impl Source {
             return Err(error);
         }
         let conversion = self.transcoding.as_ref().map(|t| t.begin(self.kind));
-        Ok(Arc::new(Branch {
-            _conversion: Some((segment, input, conversion)),
-            ..branch
-        }))
+        Ok(branch.made_by((segment, input, conversion)))
     }
 
     /// A conversion failed: it is made anew for whoever asks again.
     fn failed(self: &Arc<Self>, wanted: Wanted, error: &MediaError) {
         tracing::warn!(source = %self.name, detail = %error.detail, "{error}");
-        let consumers = {
-            let mut state = lock(&self.state);
-            state.branches.remove(&wanted);
-            consumers(&mut state)
-        };
-        consumers.iter().for_each(|c| c.source_failed(self.kind, error));
+        lock(&self.state).branches.remove(&wanted);
+        self.interrupted(error);
     }
 }
 

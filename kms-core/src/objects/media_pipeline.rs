@@ -72,7 +72,7 @@ impl MediaPipeline {
     pub fn join(&self, element: Arc<dyn Element>) {
         let mut elements = lock(&self.elements);
         let node = element.element().node;
-        elements.graph.add(node, element.passes_through());
+        elements.graph.add(node, |media| element.way(media));
         elements.by_node.insert(node, Arc::downgrade(&element));
     }
 

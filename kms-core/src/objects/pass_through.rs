@@ -8,7 +8,9 @@ use protocol::{Error, Ref, params};
 use super::{MediaPipeline, media_element, names};
 use crate::class::Class;
 use crate::element::{Element, ElementCore};
+use crate::graph::Way;
 use crate::object::{Object, ObjectCore};
+use crate::types::MediaType;
 
 params! {
     /// What an element needs to be made that has no settings.
@@ -42,8 +44,8 @@ impl Element for PassThrough {
     fn element(&self) -> &ElementCore {
         &self.element
     }
-    fn passes_through(&self) -> bool {
-        true
+    fn way(&self, _media: MediaType) -> Way {
+        Way::Through
     }
 }
 
