@@ -19,7 +19,7 @@ const TAKEN: &[&str] = &[
     "agingtv", "alpha", "aspectratiocrop", "burn", "chromahold", "chromium", "clockoverlay", "coloreffects", "deinterlace",
     "dicetv", "dilate", "dodge", "edgetv", "exclusion", "gamma", "gaussianblur", "optv", "quarktv", "radioactv", "revtv",
     "rippletv", "shagadelictv", "smooth", "solarize", "streaktv", "timeoverlay", "vertigotv", "videobalance", "videobox",
-    "videoconvert", "videocrop", "videoflip", "videomedian", "videorate", "videoscale", "warptv",
+    "videoconvert", "videocrop", "videoflip", "videomedian", "videoscale", "warptv",
     // Audio.
     "audioamplify", "audiochebband", "audiocheblimit", "audioconvert", "audiodynamic", "audioecho", "audioinvert",
     "audiokaraoke", "audiopanorama", "audioresample", "audiowsincband", "audiowsinclimit", "equalizer-10bands",

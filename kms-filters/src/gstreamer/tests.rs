@@ -134,6 +134,7 @@ fn nothing_reaches_files_networks_or_other_elements() {
         "timeoverlay text=<span>",
         "interlace pattern-offset=12",
         "audiofirfilter latency=10000000000",
+        "videorate rate=0",
         "cacatv canvas-width=2147483647",
         "videocrop left=2147483647",
         "shmsink socket-path=/tmp/kms-filter-test",
