@@ -254,3 +254,53 @@ async fn vp9_of_any_chroma_is_recorded_into_mp4() {
         assert!((least..3.3).contains(&seconds), "{chroma}: {seconds} s of 3 s");
     }
 }
+
+#[tokio::test]
+async fn cameras_of_every_codec_are_recorded_into_mp4_and_matroska() {
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    // What the camera sends; what is in MP4, which takes no G.711 and no JPEG; what is in Matroska, which takes all.
+    for (video, audio, mp4, mkv) in [
+        ("h264", "pcmu", ["aac", "h264"], ["h264", "pcm_mulaw"]),
+        ("h264", "pcma", ["aac", "h264"], ["h264", "pcm_alaw"]),
+        ("h264", "opus", ["h264", "opus"], ["h264", "opus"]),
+        ("h265", "aac", ["aac", "hevc"], ["aac", "hevc"]),
+        ("mjpeg", "aac", ["aac", "h264"], ["aac", "mjpeg"]),
+    ] {
+        let folder = Folder::new();
+        let camera = Camera::start(&["--port", "0", "--video", video, "--audio", audio]);
+        let player = PlayerEndpoint::create(&client, &pipeline, &camera.uri)
+            .network_cache(200)
+            .await
+            .unwrap();
+        let mut recordings = Vec::new();
+        for (profile, name, codecs) in [
+            (MediaProfileSpecType::Mp4, "camera.mp4", mp4),
+            (MediaProfileSpecType::Mkv, "camera.mkv", mkv),
+        ] {
+            let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&folder.path(name)))
+                .media_profile(profile)
+                .await
+                .unwrap();
+            let began = recorder.on_recording().await.unwrap();
+            player.connect(&recorder).await.unwrap();
+            recorder.record().await.unwrap();
+            recordings.push((recorder, began, name, codecs));
+        }
+        player.play().await.unwrap();
+        for (_, began, name, _) in &mut recordings {
+            within(name, began.next()).await;
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        for (recorder, _, name, codecs) in recordings {
+            recorder.stop_and_wait().await.unwrap();
+            let (found, seconds) = judge(&folder.path(name));
+            assert_eq!(found, codecs, "{video} and {audio} in {name}");
+            assert!(
+                (2.5..9.0).contains(&seconds),
+                "{video} and {audio} in {name}: {seconds} s"
+            );
+        }
+        player.release().await.unwrap();
+    }
+}
