@@ -33,7 +33,10 @@ after(async () => {
   await kms?.stop();
 });
 
-/** What gives media. Each function makes the element in a pipeline, and answers it with what makes its media flow; that answers how to end it. */
+/**
+ * What gives media. Each function makes the element in a pipeline, and answers it with what makes its media flow; that answers how
+ * to end it.
+ */
 const SOURCES = {
   'a file of VP8 and Opus': (pipeline) => player(pipeline, makeFile(folder, 'in.webm', ...SMALL, ...WEBM)),
   'a file of H.264 with B-frames and AAC': (pipeline) => player(pipeline, makeFile(folder, 'in.mp4', ...SMALL, ...MP4)),
@@ -82,7 +85,7 @@ function program(command, ...args) {
   return () => end(child);
 }
 
-/** What takes media. Each function makes the element, and answers it with what judges that media has come, once it is connected. */
+/** What takes media. Each function makes the element, and answers it with what judges that media comes, once it is connected. */
 const SINKS = {
   'a browser that takes VP8': (pipeline) => viewer(pipeline, 'VP8'),
   'a browser that takes H.264': (pipeline) => viewer(pipeline, 'H264'),
