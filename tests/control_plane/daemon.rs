@@ -136,9 +136,10 @@ impl Daemon {
         }
     }
 
-    /// Resident memory, KiB (proc(5), status).
+    /// Resident memory that it has asked for, KiB (proc(5), status). Pages of the program and its libraries, which come with their
+    /// first use, are none of it.
     pub(crate) fn rss(&self) -> u64 {
-        self.status("VmRSS:")
+        self.status("RssAnon:")
     }
 
     /// The most memory that was ever resident, KiB.

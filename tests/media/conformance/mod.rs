@@ -49,6 +49,12 @@ fn classes(scene: &Scene) -> Vec<Class> {
     vec![
         class("PassThrough", json!({}), Gives::WhatItGets, None),
         class(
+            "GStreamerFilter",
+            json!({"command": "videobalance"}),
+            Gives::WhatItGets,
+            Some(("getCommand", json!({}))),
+        ),
+        class(
             "PlayerEndpoint",
             played,
             Gives::By("play"),
