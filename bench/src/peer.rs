@@ -294,11 +294,8 @@ impl Peer {
     fn event(&mut self, event: Event, tally: &mut Tally) {
         match event {
             Event::RtpPacket(packet) => {
-                let is_video = self
-                    .video
-                    .as_ref()
-                    .is_some_and(|v| v.pt == Some(packet.header.payload_type));
-                if is_video && packet.header.marker {
+                // In audio it is set behind silence alone (RFC 3551, section 4.1), which nobody sends here.
+                if packet.header.marker {
                     tally.count_picture(self.came_at);
                 }
                 if let Some(sent_at) = media::sent_at(&packet.payload) {
