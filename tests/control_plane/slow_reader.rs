@@ -36,7 +36,7 @@ async fn a_client_that_does_not_read_its_events_is_cut_off() {
     let mut listener = Connection::open(&daemon).await;
     listener.subscribe("manager_ServerManager", "ObjectCreated").await;
     let mut other = Connection::open(&daemon).await;
-    let before = daemon.rss();
+    let before = daemon.peak_rss();
 
     let mut slowest = Duration::ZERO;
     for _ in 0..OBJECTS {
@@ -69,7 +69,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let daemon = Daemon::start();
     let mut deaf = Connection::open(&daemon).await;
     let mut other = Connection::open(&daemon).await;
-    let before = daemon.rss();
+    let before = daemon.peak_rss();
     let get_kmd = json!({
         "object": "manager_ServerManager", "operation": "getKmd", "operationParams": {"moduleName": "core"},
     });
