@@ -132,6 +132,7 @@ impl Input {
             ..ConsumerSettings::default()
         };
         let link = ConsumptionLink::disconnected_with(appsrc.clone(), settings);
+        own_buffers(&appsrc);
         Ok(Input {
             link: Mutex::new((link, None)),
             appsrc,
@@ -174,6 +175,21 @@ impl Input {
     pub fn dropped(&self) -> u64 {
         lock(&self.link).0.dropped()
     }
+}
+
+/// What all consumers of a branch get is the same buffer, and not every element of GStreamer looks whether it may write into one:
+/// opusparse of 1.22 counts times from zero in it for a moment, which another consumer then reads. So each segment gets its own,
+/// which is the buffer's head without the media.
+fn own_buffers(appsrc: &AppSrc) {
+    let Some(pad) = appsrc.static_pad("src") else {
+        return;
+    };
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut() {
+            buffer.make_mut();
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// How far a conversion that is being made has come. It may fail on the thread that makes it, from within: there it can't wait

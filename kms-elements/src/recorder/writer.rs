@@ -310,7 +310,10 @@ impl Shared {
                 (self.begin_if_ready(&mut state, now.saturating_sub(since)), false)
             }
             Phase::Writing => match self.cut_if_due(&mut state, kind, &arrived, now) {
-                Ok(()) => (Ok(()), self.write_in_turn(&mut state, kind, arrived, now)),
+                Ok(unfit) => {
+                    let unfit_too = self.write_in_turn(&mut state, kind, arrived, now);
+                    (Ok(()), unfit || unfit_too)
+                }
                 Err(error) => (Err(error), false),
             },
             Phase::Resuming { since } => {

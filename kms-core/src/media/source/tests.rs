@@ -56,8 +56,8 @@ impl Live {
     }
 }
 
-/// What comes out of a branch: caps, whether a keyframe, running time.
-type Seen = (gst::Caps, bool, gst::ClockTime);
+/// What comes out of a branch: caps, whether a keyframe, running time, and the buffer itself.
+type Seen = (gst::Caps, bool, gst::ClockTime, gst::Buffer);
 
 struct Watcher {
     _segment: Segment,
@@ -67,6 +67,11 @@ struct Watcher {
 
 impl Watcher {
     fn of(timeline: &Timeline) -> Watcher {
+        Watcher::behind(timeline, "identity")
+    }
+
+    /// One that sees what comes out of an element.
+    fn behind(timeline: &Timeline, element: &str) -> Watcher {
         let segment = Segment::new(timeline, "watcher", no_failure);
         let input = Input::new(&segment, gst::ClockTime::SECOND).expect("an input");
         let sink = AppSink::builder().sync(false).async_(false).build();
@@ -80,13 +85,20 @@ impl Watcher {
                     let segment = sample.segment().expect("a segment");
                     let segment = segment.downcast_ref::<gst::ClockTime>().expect("time");
                     let at = segment.to_running_time(buffer.pts()).expect("a time");
-                    let _ = sender.try_send((sample.caps().expect("caps").to_owned(), key, at));
+                    let seen = (sample.caps_owned().expect("caps"), key, at, buffer.to_owned());
+                    let _ = sender.try_send(seen);
                     Ok(gst::FlowSuccess::Ok)
                 })
                 .build(),
         );
         segment.pipeline().add(&sink).expect("a sink");
-        input.appsrc().link(&sink).expect("a link");
+        let element = segment.add(element).expect("an element");
+        gst::Element::link_many([
+            input.appsrc().upcast_ref(),
+            element.upcast_ref::<gst::Element>(),
+            sink.upcast_ref(),
+        ])
+        .expect("a link");
         segment.play().expect("it plays");
         Watcher {
             _segment: segment,
@@ -105,7 +117,7 @@ fn raw_media_arrives_as_it_is_and_at_its_time() {
     let live = Live::video();
     let watcher = Watcher::of(&live.timeline);
     watcher.input.connect(Some(live.branch(Format::Raw)));
-    let (caps, _, at) = watcher.next();
+    let (caps, _, at, _) = watcher.next();
     assert_eq!(caps.structure(0).map(|s| s.name().as_str()), Some("video/x-raw"));
     let now = live.timeline.now();
     assert!(
@@ -130,7 +142,7 @@ fn every_codec_can_be_encoded_and_decoded_again() {
             let encoded = Watcher::of(&live.timeline);
             let branch = live.branch(Format::Encoded(codec));
             encoded.input.connect(Some(branch.clone()));
-            let (caps, key, _) = encoded.next();
+            let (caps, key, ..) = encoded.next();
             let structure = caps.structure(0).expect("a structure");
             assert_eq!(Codec::from_caps(structure), Some(codec), "{caps}");
             assert!(key, "{codec} begins with a keyframe");
@@ -192,11 +204,36 @@ fn a_late_consumer_gets_a_keyframe_soon_and_first() {
     let asked = live.timeline.now();
     late.input
         .connect(Some(live.branch(Format::Encoded(Codec::H264))));
-    let (_, key, at) = late.next();
+    let (_, key, at, _) = late.next();
     assert!(key);
     assert!(
         at < asked + gst::ClockTime::from_mseconds(1_000),
         "{at}, asked at {asked}"
+    );
+}
+
+#[test]
+fn what_a_consumer_does_to_its_buffers_is_nothing_to_the_others() {
+    let sound = "audiotestsrc is-live=true samplesperbuffer=480 ! capsfilter caps=audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2";
+    let live = Live::start(MediaType::Audio, Format::Raw, sound);
+    let (early, late) = (
+        Watcher::of(&live.timeline),
+        Watcher::behind(&live.timeline, "opusparse"),
+    );
+    let opus = Format::Encoded(Codec::Opus);
+    early.input.connect(Some(live.branch(opus)));
+    for _ in 0..5 {
+        early.next();
+    }
+    // It counts from here on, and writes its count into buffers.
+    late.input.connect(Some(live.branch(opus)));
+    for _ in 0..10 {
+        late.next();
+    }
+    let counts: Vec<u64> = early.seen.try_iter().map(|seen| seen.3.offset()).collect();
+    assert!(
+        counts.len() > 5 && counts.is_sorted_by(|a, b| a < b),
+        "{counts:?}"
     );
 }
 

@@ -61,21 +61,24 @@ impl Shared {
         self.plan.segments.are_over(place, file.bytes) && state.ending.len() < MOST_ENDING
     }
 
-    /// Begins the next file if this one is long enough and the next can begin with this buffer.
+    /// Begins the next file if this one is long enough and the next can begin with this buffer. Whether sound has to be converted
+    /// from now on.
     pub(super) fn cut_if_due(
         self: &Arc<Self>,
         state: &mut State,
         kind: MediaType,
         arrived: &Arrived,
         now: ClockTime,
-    ) -> Result<(), MediaError> {
+    ) -> Result<bool, MediaError> {
         if self.plan.segments.is_none() || !arrived.is_keyframe() || !self.is_due(state, arrived.pts) {
-            return Ok(());
+            return Ok(false);
         }
         let led_by_video = state.tracks[index(MediaType::Video)].is_alive(now);
         if led_by_video != (kind == MediaType::Video) {
-            return Ok(());
+            return Ok(false);
         }
+        // Sound was held back for a picture that did not come. Its place is in this file, whose sound ends here.
+        let unfit = kind == MediaType::Audio && self.write_held(state, now, true);
         let tracks = state.tracks.each_ref().map(|track| {
             let known = track.codec.zip(track.caps.clone());
             known.filter(|_| track.is_alive(now))
@@ -89,7 +92,7 @@ impl Shared {
             }
             state.ending.push(before);
         }
-        Ok(())
+        Ok(unfit)
     }
 
     /// Writes a buffer after what is held back of its kind, or holds it back.
