@@ -9,6 +9,7 @@ mod convert;
 mod encoders;
 mod errors;
 mod format;
+mod input;
 mod segment;
 mod source;
 mod transcoding;
@@ -18,8 +19,9 @@ use gst::prelude::*;
 pub use convert::normalise;
 pub use errors::error_name;
 pub use format::{Codec, Format};
+pub use input::{DirectInput, Input};
 pub use segment::{MediaError, Report, Segment};
-pub use source::{Branch, Consumer, Input, Origin, Quality, Source, Wanted};
+pub use source::{Branch, Consumer, Origin, Quality, Source, Wanted};
 pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
-use gst_app::{AppSink, AppSrc};
-use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink, ProducerSettings, StreamProducer};
+use gst_app::AppSink;
+use gst_utils::streamproducer::{ProducerSettings, StreamProducer};
 
 use super::convert::Step;
+use super::input::Input;
 use super::transcoding::Transcoding;
 use super::{Format, MediaError, Report, Segment, Timeline};
 use crate::object::lock;
@@ -58,7 +59,7 @@ pub trait Origin: Send + Sync {
 /// somebody holds it.
 pub struct Branch {
     format: Format,
-    producer: StreamProducer,
+    pub(super) producer: StreamProducer,
     /// Some pictures come earlier than they are shown.
     reorders: AtomicBool,
     /// What makes it, such as a conversion's segment with what feeds it; none for what the source itself gives.
@@ -110,86 +111,6 @@ fn producer(appsink: &AppSink) -> StreamProducer {
     // The end of a file is no end for its consumers, who may get another source: elements tell it.
     producer.set_forward_events([gst::EventType::Gap]);
     producer
-}
-
-/// Where media of a branch enters a segment: an appsrc, whose branch can be changed while media flows.
-pub struct Input {
-    link: Mutex<(ConsumptionLink, Option<Arc<Branch>>)>,
-    appsrc: AppSrc,
-}
-
-impl Input {
-    /// Adds an appsrc to a segment that nothing feeds yet. It holds back at most so much media while the segment is busy; then
-    /// the oldest is dropped, and encoded video goes on with the next keyframe.
-    pub fn new(segment: &Segment, longest: gst::ClockTime) -> Result<Input, MediaError> {
-        let appsrc = AppSrc::builder().build();
-        segment.pipeline().add(&appsrc).map_err(|e| MediaError {
-            message: "Media can't be set up".into(),
-            detail: e.to_string(),
-        })?;
-        let settings = ConsumerSettings {
-            max_time: longest,
-            ..ConsumerSettings::default()
-        };
-        let link = ConsumptionLink::disconnected_with(appsrc.clone(), settings);
-        own_buffers(&appsrc);
-        Ok(Input {
-            link: Mutex::new((link, None)),
-            appsrc,
-        })
-    }
-
-    /// The appsrc.
-    pub fn appsrc(&self) -> &AppSrc {
-        &self.appsrc
-    }
-
-    /// Feeds it from a branch instead of the one before, or from none.
-    pub fn connect(&self, branch: Option<Arc<Branch>>) {
-        let mut link = lock(&self.link);
-        let same = match (&link.1, &branch) {
-            (Some(before), Some(branch)) => Arc::ptr_eq(before, branch),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            return;
-        }
-        match &branch {
-            // It can only fail for a consumer that is connected already, and this one has one link.
-            Some(branch) => drop(link.0.change_producer(&branch.producer, true)),
-            None => link.0.disconnect(),
-        }
-        let before = std::mem::replace(&mut link.1, branch);
-        drop(link);
-        // Its conversion may end with it, which takes other locks.
-        drop(before);
-    }
-
-    /// The branch it is fed from.
-    pub fn branch(&self) -> Option<Arc<Branch>> {
-        lock(&self.link).1.clone()
-    }
-
-    /// Buffers that were dropped because the segment was too slow.
-    pub fn dropped(&self) -> u64 {
-        lock(&self.link).0.dropped()
-    }
-}
-
-/// What all consumers of a branch get is the same buffer, and not every element of GStreamer looks whether it may write into one:
-/// opusparse of 1.22 counts times from zero in it for a moment, which another consumer then reads. So each segment gets its own,
-/// which is the buffer's head without the media.
-fn own_buffers(appsrc: &AppSrc) {
-    let Some(pad) = appsrc.static_pad("src") else {
-        return;
-    };
-    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
-        if let Some(buffer) = info.buffer_mut() {
-            buffer.make_mut();
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 /// How far a conversion that is being made has come. It may fail on the thread that makes it, from within: there it can't wait

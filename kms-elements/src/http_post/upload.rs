@@ -80,6 +80,7 @@ pub(super) fn origin() -> (Origin, watch::Receiver<Option<Room>>) {
     let origin = Origin {
         uri: "appsrc://".into(),
         live: false,
+        camera: None,
         set_up: Box::new(set_up),
     };
     (origin, room)

@@ -11,6 +11,7 @@ use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
 use protocol::{Code, Error};
 
+use super::camera;
 use super::class::{ConnectionLost, ConnectionRestored, EndOfStream, VideoInfo};
 use super::reconnect::{Backoff, CHECK, SILENCE};
 use super::session::{Listener, Session};
@@ -34,8 +35,8 @@ struct Playing {
     has_begun: bool,
     /// It was lost, and is tried again.
     lost: bool,
-    /// Something of what a camera promised did not come: a network may let some of it through over UDP, and the rest not.
-    over_tcp: bool,
+    /// The camera gives nothing over TCP, or is elsewhere: GStreamer reads it.
+    refused: bool,
     reconnects: bool,
     backoff: Backoff,
 }
@@ -80,7 +81,7 @@ impl PlayerEndpoint {
                 sought: None,
                 has_begun: false,
                 lost: false,
-                over_tcp: false,
+                refused: false,
                 backoff: Backoff::default(),
             }),
             uri,
@@ -114,7 +115,8 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let origin = self.uri.origin(self.cache, playing.over_tcp);
+            let runtime = (!playing.refused).then_some(&self.runtime);
+            let origin = self.uri.origin(self.cache, runtime);
             let session = Session::new(playing.number, origin, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");
@@ -160,11 +162,9 @@ impl PlayerEndpoint {
                     return;
                 };
                 if player.is_silent() {
-                    let why = if player.anything_comes() {
-                        lock(&player.playing).over_tcp = true;
-                        "no video came for 4 s"
-                    } else {
-                        "nothing came for 4 s"
+                    let why = match player.anything_comes() {
+                        true => "no video came for 4 s",
+                        false => "nothing came for 4 s",
                     };
                     if player.lost(session, why) {
                         return;
@@ -326,6 +326,23 @@ impl PlayerEndpoint {
             .unwrap_or_else(|| "digraph pipeline {}\n".into())
     }
 
+    /// A camera can't be had over TCP, or has sent us elsewhere: another session tries it in other ways. False: one has.
+    fn try_otherwise(&self, session: u64) -> bool {
+        let (dead, state) = {
+            let mut playing = lock(&self.playing);
+            if playing.number != session || std::mem::replace(&mut playing.refused, true) {
+                return false;
+            }
+            (playing.session.take(), playing.state)
+        };
+        drop(dead);
+        tracing::info!(uri = %self.uri, "a camera is asked for UDP: it gives nothing over TCP, or is elsewhere");
+        if let Err(error) = self.go(state) {
+            tracing::error!(uri = %self.uri, %error, "a camera can't be tried otherwise");
+        }
+        true
+    }
+
     /// The session has failed for good.
     fn failed(&self, element: &str, error: &gst::glib::Error, detail: &str) {
         tracing::warn!(uri = %self.uri, element, detail = %self.uri.redact(detail), "{}", self.uri.redact(error.message()));
@@ -425,6 +442,8 @@ impl Listener for PlayerEndpoint {
             (Report::State(_), _) => {}
             (Report::EndOfStream, _) if self.lost(session, "it ended the stream") => {}
             (Report::EndOfStream, _) => self.ended(),
+            (Report::Failed { error, .. }, _)
+                if camera::may_be_had_otherwise(&error) && self.try_otherwise(session) => {}
             (
                 Report::Failed {
                     element,

@@ -1,9 +1,11 @@
 //! `PlayerEndpoint`: plays files, HTTP and cameras.
 
+pub(crate) mod camera;
 mod class;
 mod endpoint;
 mod reconnect;
 mod rtsp;
+mod sender_clock;
 pub(crate) mod session;
 mod uri;
 

@@ -44,6 +44,42 @@ pub(super) fn codec_of(caps: &gst::StructureRef) -> Option<(Codec, &'static str)
     }
 }
 
+/// A stream that a camera describes.
+pub(super) struct Described {
+    /// Such as `video`.
+    pub(super) media: String,
+    /// The first of its payload types: cameras give no choice.
+    pub(super) payload_type: u8,
+    /// The caps of its packets.
+    pub(super) caps: gst::Caps,
+}
+
+/// The streams of a camera's description (RFC 8866), in their order.
+pub(super) fn described(sdp: &[u8]) -> Vec<Described> {
+    let Ok(message) = gst_sdp::SDPMessage::parse_buffer(sdp) else {
+        return Vec::new();
+    };
+    let described = |media: &gst_sdp::SDPMediaRef| {
+        let payload_type: u8 = media.format(0)?.parse().ok()?;
+        let mut caps = media.caps_from_media(i32::from(payload_type))?;
+        let known = caps.make_mut();
+        let _ = message.attributes_to_caps(known);
+        let _ = media.attributes_to_caps(known);
+        known.structure_mut(0)?.set_name("application/x-rtp");
+        Some(Described {
+            media: media.media()?.to_owned(),
+            payload_type,
+            caps,
+        })
+    };
+    message.medias().filter_map(described).collect()
+}
+
+/// Whether packets of these caps can be played.
+pub(super) fn is_playable(caps: &gst::Caps) -> bool {
+    caps.structure(0).is_some_and(|s| codec_of(s).is_some()) || may_be_known(caps)
+}
+
 /// Whether some element of GStreamer takes packets of these caps apart that are of picture or sound.
 pub(super) fn may_be_known(caps: &gst::CapsRef) -> bool {
     let media = caps.structure(0).and_then(|s| s.get::<&str>("media").ok());

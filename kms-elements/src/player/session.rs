@@ -9,6 +9,7 @@ use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeli
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
+use super::camera::{Address, Camera, Reader};
 use super::rtsp;
 
 /// What a session tells the endpoint it plays for. Called on GStreamer's threads, with no lock of the session held.
@@ -29,15 +30,26 @@ pub(crate) struct Origin {
     pub(crate) uri: String,
     /// Media that comes at its time by itself, and is not held back.
     pub(crate) live: bool,
+    /// A camera that is read without GStreamer's source, and where.
+    pub(crate) camera: Option<(Address, tokio::runtime::Handle)>,
     /// Sets up GStreamer's source of such a URI, before it is opened.
     pub(crate) set_up: Box<dyn Fn(&gst::Element) + Send + Sync>,
 }
 
 /// A playing.
 pub(crate) struct Session {
+    camera: Option<ReadCamera>,
     segment: Segment,
     position: Arc<AtomicU64>,
     heard: Arc<Heard>,
+}
+
+/// A camera, which is read from the first [`Session::go`] on.
+struct ReadCamera {
+    address: Address,
+    runtime: tokio::runtime::Handle,
+    context: Arc<CameraContext>,
+    reading: Mutex<Option<Camera>>,
 }
 
 /// When media was read last, nanoseconds of the shared time: from when the session was made on.
@@ -156,35 +168,49 @@ impl Session {
                 listener.reported(id, report);
             }
         };
-        let segment = Segment::with_own_time(timeline, &format!("player-{id}"), report);
+        let name = format!("player-{id}");
+        // What a camera sends bears the shared time from the beginning.
+        let segment = match origin.camera {
+            Some(_) => Segment::new(timeline, &name, report),
+            None => Segment::with_own_time(timeline, &name, report),
+        };
         let heard = Arc::new(Heard::new(timeline.now()));
-        let live = origin.live;
-        let reader = reader(origin, &heard).map_err(|e| MediaError {
-            message: "GStreamer's base plugins are not installed".into(),
-            detail: e.to_string(),
-        })?;
         let position = Arc::new(AtomicU64::new(0));
         let context = Arc::new(Context {
             id,
             timeline: timeline.clone(),
             listener,
-            paced: !live,
+            paced: !origin.live,
             gate,
             found: Mutex::default(),
             position: position.clone(),
             heard: heard.clone(),
         });
         let pipeline = segment.pipeline().downgrade();
-        reader.connect_pad_added(move |_, pad| {
-            if let Some(pipeline) = pipeline.upgrade() {
-                context.pad_added(&pipeline, pad);
+        let camera = match origin.camera {
+            Some((address, runtime)) => Some(ReadCamera {
+                address,
+                runtime,
+                context: Arc::new(CameraContext { context, pipeline }),
+                reading: Mutex::default(),
+            }),
+            None => {
+                let failed = |e: &dyn std::fmt::Display| MediaError {
+                    message: "Media can't be set up: are GStreamer's base plugins installed?".into(),
+                    detail: e.to_string(),
+                };
+                let reader = reader(origin, &heard).map_err(|e| failed(&e))?;
+                reader.connect_pad_added(move |_, pad| {
+                    if let Some(pipeline) = pipeline.upgrade() {
+                        context.pad_added(&pipeline, pad);
+                    }
+                });
+                segment.pipeline().add(&reader).map_err(|e| failed(&e))?;
+                None
             }
-        });
-        segment.pipeline().add(&reader).map_err(|e| MediaError {
-            message: "Media can't be set up".into(),
-            detail: e.to_string(),
-        })?;
+        };
         Ok(Session {
+            camera,
             segment,
             position,
             heard,
@@ -194,6 +220,9 @@ impl Session {
     /// Plays or pauses, without waiting for it.
     pub(crate) fn go(&self, state: gst::State) {
         self.segment.go(state);
+        if let Some(camera) = &self.camera {
+            camera.go(state == gst::State::Paused);
+        }
     }
 
     /// How far it has played.
@@ -230,6 +259,43 @@ impl Session {
     /// The pipeline, for queries and drawings.
     pub(crate) fn pipeline(&self) -> &gst::Pipeline {
         self.segment.pipeline()
+    }
+}
+
+impl ReadCamera {
+    fn go(&self, pauses: bool) {
+        let reader: Weak<CameraContext> = Arc::downgrade(&self.context);
+        let timeline = &self.context.context.timeline;
+        lock(&self.reading)
+            .get_or_insert_with(|| Camera::read(self.address.clone(), timeline, &self.runtime, reader))
+            .pause(pauses);
+    }
+}
+
+/// For whom a camera is read.
+struct CameraContext {
+    context: Arc<Context>,
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+}
+
+impl Reader for CameraContext {
+    fn pipeline(&self) -> Option<gst::Pipeline> {
+        self.pipeline.upgrade()
+    }
+
+    fn stream(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) {
+        let caps = pad.current_caps();
+        let media = caps.and_then(|c| c.structure(0)?.get::<String>("media").ok());
+        if media.as_deref() == Some("video") {
+            self.context.heard.expects_video.store(true, Ordering::Relaxed);
+        }
+        self.context.pad_added(pipeline, pad);
+    }
+
+    fn reported(&self, report: Report) {
+        if let Some(listener) = self.context.listener.upgrade() {
+            listener.reported(self.context.id, report);
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use gst::prelude::*;
+use percent_encoding::percent_decode_str;
 use protocol::{Code, Error};
 
+use super::camera::Address;
 use super::session::Origin;
 
 /// What can be played. Printed, it shows no user and no password.
@@ -45,14 +47,38 @@ impl PlayerUri {
         })
     }
 
-    /// For a session that plays it. `cache`: milliseconds that media from a camera may be late. `over_tcp`: cameras are asked for TCP at
-    /// once; otherwise it is UDP, and TCP if nothing comes.
-    pub(super) fn origin(&self, cache: u32, over_tcp: bool) -> Origin {
+    /// For a session that plays it. `cache`: milliseconds that packets from a camera may be late. `runtime`: where cameras are read
+    /// that are asked for TCP, as all are at first; `None`: GStreamer tries what else there is.
+    pub(super) fn origin(&self, cache: u32, runtime: Option<&tokio::runtime::Handle>) -> Origin {
         Origin {
             uri: self.full.clone(),
             live: self.is_live(),
-            set_up: Box::new(move |source| set_up_source(source, cache, over_tcp)),
+            camera: self.camera().zip(runtime.cloned()),
+            set_up: Box::new(move |source| set_up_source(source, cache)),
         }
+    }
+
+    /// Where a camera is, if it is one that can be asked for TCP.
+    fn camera(&self) -> Option<Address> {
+        let (scheme, rest) = self.shown.split_once("://")?;
+        let over_tcp = ["rtsp", "rtspt"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
+        let url = over_tcp.then(|| url::Url::parse(&format!("rtsp://{rest}")).ok());
+        let unescaped = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let credentials = self.secret().map(|secret| {
+            let (user, password) = secret.split_once(':').unwrap_or((secret, ""));
+            (unescaped(user), unescaped(password))
+        });
+        Some(Address {
+            url: url??,
+            credentials,
+        })
+    }
+
+    /// User and password, as they are written.
+    fn secret(&self) -> Option<&str> {
+        let (_, rest) = self.full.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        authority.rsplit_once('@').map(|(secret, _)| secret)
     }
 
     /// Host and port, if it names them.
@@ -78,15 +104,12 @@ impl PlayerUri {
     /// A text of a library that may hold the URI, without user and password.
     pub(super) fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.full, &self.shown);
-        let secret = self.full.split_once("://").and_then(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next()?;
-            authority.rsplit_once('@').map(|(secret, _)| secret)
-        });
+        let secret = self.secret();
         secret.map_or(text.clone(), |secret| text.replace(&format!("{secret}@"), ""))
     }
 }
 
-fn set_up_source(source: &gst::Element, cache: u32, over_tcp: bool) {
+fn set_up_source(source: &gst::Element, cache: u32) {
     let set = |name: &str, value: &str| {
         if source.has_property(name) {
             source.set_property_from_str(name, value);
@@ -98,9 +121,6 @@ fn set_up_source(source: &gst::Element, cache: u32, over_tcp: bool) {
     if source.has_property("tcp-timeout") {
         set("timeout", "5000000");
         set("tcp-timeout", "5000000");
-        if over_tcp {
-            set("protocols", "tcp");
-        }
     } else if source.has_property("user-agent") {
         // HTTP: seconds.
         set("timeout", "10");

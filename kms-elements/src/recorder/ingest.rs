@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
-use kms_core::media::{Branch, Codec, Input, MediaError, Report, Segment, Timeline};
+use kms_core::media::{Branch, Codec, DirectInput, Input, MediaError, Report, Segment, Timeline};
 
 /// One buffer that may be written.
 pub(super) struct Arrived {
@@ -75,10 +75,18 @@ fn begins_decoding(buffer: &gst::Buffer) -> bool {
 pub(super) struct Ingest {
     codec: Codec,
     shape: Option<(i32, i32)>,
-    input: Input,
+    entry: Entry,
     sink: AppSink,
     /// Stopped when it is dropped.
     _segment: Segment,
+}
+
+/// Where media enters.
+enum Entry {
+    /// For what is parsed.
+    Direct(DirectInput),
+    /// For what is encoded, which takes its time.
+    Queued(Input),
 }
 
 /// What an ingest is called with.
@@ -113,7 +121,6 @@ impl Ingest {
                 }));
             }
         });
-        let input = Input::new(&segment, longest)?;
         let parser = match shape {
             None => segment.add(parser)?,
             Some((rate, channels)) => segment.add(&format!(
@@ -134,21 +141,24 @@ impl Ingest {
                 })
                 .build(),
         );
-        let linked = segment.pipeline().add(&sink).is_ok()
-            && gst::Element::link_many([
-                input.appsrc().upcast_ref(),
-                parser.upcast_ref::<gst::Element>(),
-                sink.upcast_ref(),
-            ])
-            .is_ok();
-        if !linked {
+        let added = segment.pipeline().add(&sink).is_ok() && parser.link(&sink).is_ok();
+        if !added {
             return Err(MediaError::new("Media can't be set up"));
         }
+        let entry = match shape {
+            None => Entry::Direct(DirectInput::new(&segment, &parser)?),
+            Some(_) => {
+                let input = Input::new(&segment, longest)?;
+                let linked = input.appsrc().link(&parser);
+                linked.map_err(|_| MediaError::new("Media can't be set up"))?;
+                Entry::Queued(input)
+            }
+        };
         segment.play()?;
         Ok(Ingest {
             codec,
             shape,
-            input,
+            entry,
             sink,
             _segment: segment,
         })
@@ -166,7 +176,10 @@ impl Ingest {
 
     /// Feeds it from a branch, or from none.
     pub(super) fn connect(&self, branch: Option<Arc<Branch>>) {
-        self.input.connect(branch);
+        match &self.entry {
+            Entry::Direct(input) => input.connect(branch),
+            Entry::Queued(input) => input.connect(branch),
+        }
     }
 
     /// Asks whoever encodes it for a keyframe.
