@@ -1,19 +1,20 @@
-//! A camera that is read over TCP: RTSP by retina, on the runtime's threads and none of its own.
+//! A camera that is read over TCP: RTSP by retina, on a thread that reads many.
 //!
 //! GStreamer's rtspsrc needs seven threads for a camera with sound, most for jitter buffers, which have nothing to do where TCP keeps the
 //! order. It still reads what comes over UDP or TLS.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use gst::prelude::*;
 use kms_core::media::{Report, Timeline};
 use retina::client::{
-    Credentials, InitialTimestampPolicy, PacketItem, PlayOptions, Playing, Session, SessionIdPolicy,
-    SessionOptions, SetupOptions, TeardownPolicy,
+    Credentials, InitialSequenceNumberPolicy, InitialTimestampPolicy, PacketItem, PlayOptions, Playing,
+    Session, SessionIdPolicy, SessionOptions, SetupOptions, TeardownPolicy,
 };
+use retina::rtcp::ReceivedCompoundPacket;
 use retina::rtp::ReceivedPacket;
 
 use super::rtsp;
@@ -21,6 +22,8 @@ use super::sender_clock::SenderClock;
 
 /// How long a camera may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Packets that are gathered at most before they are handed on.
+const MOST_GATHERED: usize = 256;
 /// No camera's clock is slower, and times of one that is could grow beyond all bounds.
 const SLOWEST_CLOCK: u32 = 1_000;
 /// Times this far from the beginning, nanoseconds, are nonsense: some 36 years.
@@ -32,15 +35,88 @@ const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const UNSUPPORTED_TRANSPORT: u16 = 461;
 
-/// Where a camera is, and who may see it.
+/// Where a camera is, who may see it, and the thread that reads it.
 #[derive(Clone)]
 pub(crate) struct Address {
-    /// Without user and password.
-    pub(super) url: url::Url,
-    pub(super) credentials: Option<(String, String)>,
+    url: url::Url,
+    credentials: Option<(String, String)>,
+    thread: ReadingThread,
 }
 
-/// Whom a camera is read for. Called on the runtime's threads.
+impl Address {
+    /// A URL without user and password, and these. `None`: no thread can be had to read cameras.
+    pub(super) fn new(url: url::Url, credentials: Option<(String, String)>) -> Option<Address> {
+        let thread = threads()
+            .iter()
+            .min_by_key(|t| t.runtime.metrics().num_alive_tasks())?;
+        Some(Address {
+            url,
+            credentials,
+            thread: thread.clone(),
+        })
+    }
+}
+
+/// How often cameras are looked at. What has come since is read at once: a thread that woke for each packet of each camera would cost
+/// more than all it does then.
+const PACE: Duration = Duration::from_millis(10);
+/// How often what is ready is looked for each time, with up to 128 packets of each camera.
+const TURNS: usize = 4;
+
+/// A thread that reads cameras.
+#[derive(Clone)]
+struct ReadingThread {
+    runtime: tokio::runtime::Handle,
+    thread: std::thread::Thread,
+}
+
+impl ReadingThread {
+    fn start(number: usize) -> std::io::Result<ReadingThread> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let work = move || {
+            loop {
+                runtime.block_on(async {
+                    for _ in 0..TURNS {
+                        tokio::task::yield_now().await;
+                    }
+                });
+                match runtime.metrics().num_alive_tasks() {
+                    0 => std::thread::park(),
+                    _ => std::thread::park_timeout(PACE),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("cameras-{number}"));
+        Ok(ReadingThread {
+            runtime: handle,
+            thread: thread.spawn(work)?.thread().clone(),
+        })
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
+        let task = self.runtime.spawn(task).abort_handle();
+        self.thread.unpark();
+        task
+    }
+}
+
+/// Threads that read all cameras, one for each core.
+fn threads() -> &'static [ReadingThread] {
+    static THREADS: LazyLock<Vec<ReadingThread>> = LazyLock::new(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..cores).map(ReadingThread::start);
+        let failed = |error: &std::io::Error| tracing::warn!(%error, "a thread for cameras can't be had");
+        threads
+            .filter_map(|thread| thread.inspect_err(failed).ok())
+            .collect()
+    });
+    &THREADS
+}
+
+/// Whom a camera is read for. Called on the threads that read cameras.
 pub(super) trait Reader: Send + Sync {
     /// The pipeline its media goes into; `None`: it is not wanted any more.
     fn pipeline(&self) -> Option<gst::Pipeline>;
@@ -58,19 +134,15 @@ pub(super) struct Camera {
 
 impl Camera {
     /// Begins to read.
-    pub(super) fn read(
-        address: Address,
-        timeline: &Timeline,
-        runtime: &tokio::runtime::Handle,
-        reader: Weak<dyn Reader>,
-    ) -> Camera {
+    pub(super) fn read(address: Address, timeline: &Timeline, reader: Weak<dyn Reader>) -> Camera {
         let paused = Arc::new(AtomicBool::new(false));
         let reading = Reading {
             timeline: timeline.clone(),
             reader,
             paused: paused.clone(),
         };
-        let task = runtime.spawn(async move {
+        let thread = address.thread.clone();
+        let task = thread.spawn(async move {
             let report = match reading.all(address).await {
                 Ok(()) => Report::EndOfStream,
                 Err(Failure { error, detail }) => Report::Failed {
@@ -83,10 +155,7 @@ impl Camera {
                 reader.reported(report);
             }
         });
-        Camera {
-            task: task.abort_handle(),
-            paused,
-        }
+        Camera { task, paused }
     }
 
     /// Lets go of what comes, or no more: a camera can't wait.
@@ -228,7 +297,10 @@ impl Reading {
                 detail: String::from_utf8_lossy(session.sdp()).into_owned(),
             });
         }
-        let options = PlayOptions::default().initial_timestamp(InitialTimestampPolicy::Permissive);
+        // What cameras say about where they begin may be wrong by a packet, or made up.
+        let options = PlayOptions::default()
+            .initial_timestamp(InitialTimestampPolicy::Permissive)
+            .initial_seq(InitialSequenceNumberPolicy::Ignore);
         Ok((session.play(options).await?, caps))
     }
 
@@ -238,38 +310,106 @@ impl Reading {
         mut session: Session<Playing>,
         streams: &[Option<Stream>],
     ) -> Result<(), Failure> {
-        let mut clock = SenderClock::new(streams.len());
-        let mut skipped = vec![false; streams.len()];
-        while let Some(item) = session.next().await {
-            match item? {
-                PacketItem::Rtp(packet) => {
-                    let Some(Some(stream)) = streams.get(packet.stream_id()) else {
-                        continue;
-                    };
-                    let time = stream.time(packet.timestamp())?;
-                    let now = self.timeline.now().nseconds() as i64;
-                    let at = clock.running_time(packet.stream_id(), time, now);
-                    let paused = self.paused.load(Ordering::Relaxed);
-                    let gap = std::mem::replace(&mut skipped[packet.stream_id()], paused);
-                    if !paused {
-                        stream.push(&packet, at, gap || packet.loss() > 0);
-                    }
-                }
-                PacketItem::Rtcp(report) => {
-                    let Some(Some(stream)) = streams.get(report.stream_id()) else {
-                        continue;
-                    };
-                    let sent = report.pkts().find_map(|p| p.as_sender_report().ok().flatten());
-                    if let (Some(sent), Some(time)) = (sent, report.rtp_timestamp()) {
-                        let wall = nanoseconds(sent.ntp_timestamp().0);
-                        clock.report(report.stream_id(), stream.time(time)?, wall);
-                    }
-                }
-                _ => {}
+        let mut delivery = Delivery::new(self, streams);
+        while let Some(first) = session.next().await {
+            delivery.take(first?)?;
+            while delivery.packets < MOST_GATHERED
+                && let Some(next) = session.next().now_or_never()
+            {
+                let Some(item) = next else { return Ok(()) };
+                delivery.take(item?)?;
             }
+            delivery.hand_on();
         }
         Ok(())
     }
+}
+
+/// Packets on their way into the pipeline.
+struct Delivery<'a> {
+    reading: &'a Reading,
+    clock: SenderClock,
+    streams: &'a [Option<Stream>],
+    /// Of each stream.
+    gathered: Vec<gst::BufferList>,
+    packets: usize,
+    /// Whether what came last of each stream was let go of.
+    skipped: Vec<bool>,
+}
+
+impl<'a> Delivery<'a> {
+    fn new(reading: &'a Reading, streams: &'a [Option<Stream>]) -> Delivery<'a> {
+        Delivery {
+            reading,
+            clock: SenderClock::new(streams.len()),
+            streams,
+            gathered: streams.iter().map(|_| gst::BufferList::new()).collect(),
+            packets: 0,
+            skipped: vec![false; streams.len()],
+        }
+    }
+
+    fn take(&mut self, item: PacketItem) -> Result<(), Failure> {
+        match item {
+            PacketItem::Rtp(packet) => self.packet(&packet),
+            PacketItem::Rtcp(report) => self.report(&report),
+            _ => Ok(()),
+        }
+    }
+
+    fn packet(&mut self, packet: &ReceivedPacket) -> Result<(), Failure> {
+        let number = packet.stream_id();
+        let Some(Some(stream)) = self.streams.get(number) else {
+            return Ok(());
+        };
+        let time = stream.time(packet.timestamp())?;
+        let now = self.reading.timeline.now().nseconds() as i64;
+        let at = self.clock.running_time(number, time, now);
+        let paused = self.reading.paused.load(Ordering::Relaxed);
+        let gap = std::mem::replace(&mut self.skipped[number], paused) || packet.loss() > 0;
+        if !paused {
+            self.gathered[number].make_mut().add(buffer(packet, at, gap));
+            self.packets += 1;
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, report: &ReceivedCompoundPacket) -> Result<(), Failure> {
+        let number = report.stream_id();
+        let sent = report.pkts().find_map(|p| p.as_sender_report().ok().flatten());
+        if let (Some(Some(stream)), Some(sent), Some(time)) =
+            (self.streams.get(number), sent, report.rtp_timestamp())
+        {
+            let wall = nanoseconds(sent.ntp_timestamp().0);
+            self.clock.report(number, stream.time(time)?, wall);
+        }
+        Ok(())
+    }
+
+    /// Into the pipeline with what was gathered.
+    fn hand_on(&mut self) {
+        self.packets = 0;
+        for (stream, gathered) in self.streams.iter().zip(&mut self.gathered) {
+            if let Some(stream) = stream
+                && !gathered.is_empty()
+            {
+                // Refused only by a pipeline that has stopped or failed, which says so itself.
+                let _ = stream.pad.push_list(std::mem::take(gathered));
+            }
+        }
+    }
+}
+
+fn buffer(packet: &ReceivedPacket, at: gst::ClockTime, gap: bool) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(packet.raw().to_vec());
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.set_pts(at);
+        buffer.set_dts(at);
+        if gap {
+            buffer.set_flags(gst::BufferFlags::DISCONT);
+        }
+    }
+    buffer
 }
 
 /// Nanoseconds of a time of NTP, whose lower 32 bits are parts of a second (RFC 5905, section 6).
@@ -307,18 +447,5 @@ impl Stream {
             .ok()
             .filter(|t| t.abs() < FURTHEST)
             .ok_or_else(|| Failure::new(gst::ResourceError::Read, "the camera's times make no sense"))
-    }
-
-    fn push(&self, packet: &ReceivedPacket, at: gst::ClockTime, gap: bool) {
-        let mut buffer = gst::Buffer::from_mut_slice(packet.raw().to_vec());
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(at);
-            buffer.set_dts(at);
-            if gap {
-                buffer.set_flags(gst::BufferFlags::DISCONT);
-            }
-        }
-        // Refused only by a pipeline that has stopped or failed, which says so itself.
-        let _ = self.pad.push(buffer);
     }
 }

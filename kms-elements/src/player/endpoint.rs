@@ -115,8 +115,7 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let runtime = (!playing.refused).then_some(&self.runtime);
-            let origin = self.uri.origin(self.cache, runtime);
+            let origin = self.uri.origin(self.cache, !playing.refused);
             let session = Session::new(playing.number, origin, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");

@@ -31,7 +31,7 @@ pub(crate) struct Origin {
     /// Media that comes at its time by itself, and is not held back.
     pub(crate) live: bool,
     /// A camera that is read without GStreamer's source, and where.
-    pub(crate) camera: Option<(Address, tokio::runtime::Handle)>,
+    pub(crate) camera: Option<Address>,
     /// Sets up GStreamer's source of such a URI, before it is opened.
     pub(crate) set_up: Box<dyn Fn(&gst::Element) + Send + Sync>,
 }
@@ -47,7 +47,6 @@ pub(crate) struct Session {
 /// A camera, which is read from the first [`Session::go`] on.
 struct ReadCamera {
     address: Address,
-    runtime: tokio::runtime::Handle,
     context: Arc<CameraContext>,
     reading: Mutex<Option<Camera>>,
 }
@@ -188,9 +187,8 @@ impl Session {
         });
         let pipeline = segment.pipeline().downgrade();
         let camera = match origin.camera {
-            Some((address, runtime)) => Some(ReadCamera {
+            Some(address) => Some(ReadCamera {
                 address,
-                runtime,
                 context: Arc::new(CameraContext { context, pipeline }),
                 reading: Mutex::default(),
             }),
@@ -267,7 +265,7 @@ impl ReadCamera {
         let reader: Weak<CameraContext> = Arc::downgrade(&self.context);
         let timeline = &self.context.context.timeline;
         lock(&self.reading)
-            .get_or_insert_with(|| Camera::read(self.address.clone(), timeline, &self.runtime, reader))
+            .get_or_insert_with(|| Camera::read(self.address.clone(), timeline, reader))
             .pause(pauses);
     }
 }

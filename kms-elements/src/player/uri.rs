@@ -47,13 +47,13 @@ impl PlayerUri {
         })
     }
 
-    /// For a session that plays it. `cache`: milliseconds that packets from a camera may be late. `runtime`: where cameras are read
-    /// that are asked for TCP, as all are at first; `None`: GStreamer tries what else there is.
-    pub(super) fn origin(&self, cache: u32, runtime: Option<&tokio::runtime::Handle>) -> Origin {
+    /// For a session that plays it. `cache`: milliseconds that packets from a camera may be late. `over_tcp`: a camera
+    /// is asked for TCP, as all are at first; otherwise GStreamer tries what else there is.
+    pub(super) fn origin(&self, cache: u32, over_tcp: bool) -> Origin {
         Origin {
             uri: self.full.clone(),
             live: self.is_live(),
-            camera: self.camera().zip(runtime.cloned()),
+            camera: self.camera().filter(|_| over_tcp),
             set_up: Box::new(move |source| set_up_source(source, cache)),
         }
     }
@@ -68,10 +68,7 @@ impl PlayerUri {
             let (user, password) = secret.split_once(':').unwrap_or((secret, ""));
             (unescaped(user), unescaped(password))
         });
-        Some(Address {
-            url: url??,
-            credentials,
-        })
+        Address::new(url??, credentials)
     }
 
     /// User and password, as they are written.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use gst::prelude::*;
-use gst_app::{AppSink, AppSinkCallbacks};
 use kms_core::media::{Branch, Codec, DirectInput, Input, MediaError, Report, Segment, Timeline};
 
 /// One buffer that may be written.
@@ -19,11 +18,12 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// From what leaves a segment; `None`: it has no time.
-    fn from_sample(sample: &gst::Sample) -> Option<Arrived> {
-        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let mut buffer = sample.buffer_owned()?;
-        if sample.caps().is_some_and(is_h265) && !begins_decoding(&buffer) {
+    /// What comes to a pad; `None`: it has no time.
+    fn at(pad: &gst::Pad, mut buffer: gst::Buffer) -> Option<Arrived> {
+        let segment = pad.sticky_event::<gst::event::Segment<_>>(0)?;
+        let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+        let caps = pad.current_caps()?;
+        if is_h265(&caps) && !begins_decoding(&buffer) {
             buffer.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         let time = |t: Option<gst::ClockTime>| t.and_then(|t| segment.to_running_time(t));
@@ -31,7 +31,7 @@ impl Arrived {
         let dts = time(buffer.dts()).map_or(pts, |dts| dts.min(pts));
         Some(Arrived {
             buffer,
-            caps: sample.caps_owned()?,
+            caps,
             pts,
             dts,
         })
@@ -76,7 +76,8 @@ pub(super) struct Ingest {
     codec: Codec,
     shape: Option<(i32, i32)>,
     entry: Entry,
-    sink: AppSink,
+    /// What comes out of the segment.
+    sink: gst::Pad,
     /// Stopped when it is dropped.
     _segment: Segment,
 }
@@ -128,29 +129,27 @@ impl Ingest {
                  avenc_aac bitrate=96000 ! {parser}"
             ))?,
         };
-        let sink = AppSink::builder().sync(false).async_(false).build();
-        sink.set_property("enable-last-sample", false);
-        sink.set_callbacks(
-            AppSinkCallbacks::builder()
-                .new_sample(move |sink| {
-                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                    if let Some(arrived) = Arrived::from_sample(&sample) {
-                        tell(Told::Arrived(arrived));
-                    }
-                    Ok(gst::FlowSuccess::Ok)
-                })
-                .build(),
-        );
-        let added = segment.pipeline().add(&sink).is_ok() && parser.link(&sink).is_ok();
-        if !added {
-            return Err(MediaError::new("Media can't be set up"));
-        }
+        // Less than an appsink costs, which has a queue, and signals for who may wait at it.
+        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+            .chain_function(move |pad, _, buffer| {
+                if let Some(arrived) = Arrived::at(pad, buffer) {
+                    tell(Told::Arrived(arrived));
+                }
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .event_function(|_, _, _| true)
+            .build();
+        let parsed = parser.static_pad("src").map(|pad| {
+            let linked = pad.link_full(&sink, gst::PadLinkCheck::empty());
+            linked.is_ok() && sink.set_active(true).is_ok()
+        });
+        let failed = || MediaError::new("Media can't be set up");
+        parsed.filter(|linked| *linked).ok_or_else(failed)?;
         let entry = match shape {
             None => Entry::Direct(DirectInput::new(&segment, &parser)?),
             Some(_) => {
                 let input = Input::new(&segment, longest)?;
-                let linked = input.appsrc().link(&parser);
-                linked.map_err(|_| MediaError::new("Media can't be set up"))?;
+                input.appsrc().link(&parser).map_err(|_| failed())?;
                 Entry::Queued(input)
             }
         };
@@ -189,14 +188,11 @@ impl Ingest {
 }
 
 /// Asks whoever encodes what arrives there for a keyframe.
-pub(super) fn request_keyframe(sink: &AppSink) {
-    let Some(pad) = sink.static_pad("sink") else {
-        return;
-    };
+pub(super) fn request_keyframe(sink: &gst::Pad) {
     let request = gst::Structure::builder("GstForceKeyUnit")
         .field("running-time", u64::MAX)
         .field("all-headers", true)
         .field("count", 0u32)
         .build();
-    pad.push_event(gst::event::CustomUpstream::new(request));
+    sink.push_event(gst::event::CustomUpstream::new(request));
 }

@@ -118,7 +118,9 @@ impl Snapshot {
         }
         segment.play()?;
         input.connect(Some(branch));
-        request_keyframe(&sink);
+        if let Some(pad) = sink.static_pad("sink") {
+            request_keyframe(&pad);
+        }
         Ok(Snapshot {
             _segment: segment,
             _input: input,
