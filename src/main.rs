@@ -137,8 +137,8 @@ const LONGEST_END: Duration = Duration::from_secs(10);
 /// Recorded files that are being finished are waited for this long.
 const LONGEST_FINALISING: Duration = Duration::from_secs(5);
 
-/// Libraries that log every packet at the level `info`. Whoever wants to see that names them.
-const TALKATIVE: [&str; 2] = ["turn_client_proto", "stun_proto"];
+/// Libraries that log every packet or session at the level `info`. Whoever wants to see that names them.
+const TALKATIVE: [&str; 3] = ["turn_client_proto", "stun_proto", "retina"];
 
 fn start_logging(config: &Config) {
     let mut directives = config.log.level.as_str().to_owned();

@@ -16,7 +16,7 @@ params! {
     pub struct Create {
         /// The pipeline it belongs to.
         media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
-        /// What to play: file://, http(s)://, rtsp(s):// (rtspt:// and rtspu:// for TCP and UDP alone).
+        /// What to play: file://, http(s)://, rtsp(s):// (over TCP; rtspu:// over UDP).
         uri "uri": String,
         /// Kept for Kurento's clients. Media is handed on encoded in any case, and decoded only for those that can't take it so.
         use_encoded_media "useEncodedMedia": bool = false,

@@ -129,8 +129,16 @@ impl Ingest {
                  avenc_aac bitrate=96000 ! {parser}"
             ))?,
         };
-        // Less than an appsink costs, which has a queue, and signals for who may wait at it.
-        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+        // Less than an appsink costs, which has a queue, and signals for who may wait at it. Without a template the pad would take no
+        // other caps than its first.
+        let template = gst::PadTemplate::new(
+            "sink",
+            gst::PadDirection::Sink,
+            gst::PadPresence::Always,
+            &gst::Caps::new_any(),
+        );
+        let any = template.map_err(|e| MediaError::new(e.to_string()))?;
+        let sink = gst::Pad::builder_from_template(&any)
             .chain_function(move |pad, _, buffer| {
                 if let Some(arrived) = Arrived::at(pad, buffer) {
                     tell(Told::Arrived(arrived));
