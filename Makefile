@@ -6,7 +6,7 @@ TUTORIAL ?= hello-world
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run camera test test-cargo test-wire test-browser lint bench build-tests setup setup-test setup-bench
+.PHONY: help run camera test test-cargo test-wire test-browser lint bench bench-latency build-tests setup setup-test setup-bench
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,10 @@ lint: setup-test ## Formatting, clippy, crate directions, links of the docs, lic
 bench: setup-bench ## Measure this machine: kms, and Janus beside it. ARGS are passed to kms-bench.
 	@cargo build --release --locked --package kms --package kms-bench
 	@KMS_BIN=$(TARGET)/release/kms $(TARGET)/release/kms-bench $(ARGS)
+
+bench-latency: build-tests setup-bench ## Measure the way of a camera's picture into a browser, glass to glass.
+	@cargo build --release --locked --package kms
+	@KMS_BIN=$(TARGET)/release/kms node tests/browser/latency.bench.mjs
 
 # Everything at once, so that all later steps find the programs built with the same features.
 build-tests: setup-test

@@ -15,6 +15,7 @@ import datetime
 import os
 import signal
 import sys
+import time
 
 try:
     import gi
@@ -85,6 +86,8 @@ def parse_arguments():
     add("--keyframe-seconds", "seconds from one key frame to the next", 1, type=number(0.01, 3600, float), metavar="S")
     add("--change-size", "every so many seconds change between the full and half the width and height, within the session",
         0, type=number(0.1, 3600, float), metavar="S")
+    parser.add_argument("--tell-flashes", action="store_true",
+                        help="print for each flash when its first picture was made: flash: milliseconds since 1970")
     add("--protocols", "tcp, udp or any: how media may be sent", "any", choices=["tcp", "udp", "any"], metavar="PROTOCOL")
     add("--user", "ask for this name ...")
     add("--password", "... and this password")
@@ -163,6 +166,8 @@ class Camera:
             return Gst.PadProbeReturn.DROP
         buffer.pts = now = frame * Gst.SECOND // self.args.fps
         is_flash = frame % self.args.fps * 10 < self.args.fps
+        if self.args.tell_flashes and is_second:
+            print(f"flash: {time.time() * 1000:.1f}", flush=True)
         self.flash.set_property("brightness", 1.0 if is_flash else 0.0)
         self.flash.set_property("saturation", 0.0 if is_flash else 1.0)
         self.clock.set_property("text", f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S.%f}"[:-3] + "  " + self.name)

@@ -17,13 +17,14 @@ export function makeFile(folder, name, ...encoding) {
 /** VP8 and Opus: what browsers take as it is. */
 export const WEBM = ['-c:v', 'libvpx', '-deadline', 'realtime', '-b:v', '1M', '-c:a', 'libopus'];
 
-/** A camera (RTSP): its URI and how to stop it. */
+/** A camera (RTSP): its URI, how to stop it, and what it says from then on. */
 export async function startCamera(...args) {
   const script = join(TOP, 'scripts/camera.py');
   // Debian's own Python: no other finds Debian's modules.
   const child = spawn('/usr/bin/python3', [script, '--port', '0', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = await once(createInterface(child.stdout), 'line');
+  const said = createInterface(child.stdout);
+  const [line] = await once(said, 'line');
   const uri = line.match(/^camera: (\S+)/)?.[1];
   if (!uri) throw new Error(`the camera says: ${line}`);
-  return { uri, stop: () => end(child) };
+  return { uri, said, stop: () => end(child) };
 }
