@@ -176,7 +176,9 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     let webrtc = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
     let engines = Engines {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
-        timeline: Timeline::start().map_err(|e| e.to_string())?,
+        timeline: Timeline::start()
+            .map_err(|e| e.to_string())?
+            .with_hardware_encoders(config.media.hardware_encoders),
         recordings: Recordings::start(config.recorder.storage())
             .map_err(|e| format!("recorders can't start: {e}"))?,
         uploads: Uploads::new(config.uploads.max_unindexed_bytes),

@@ -751,7 +751,7 @@ impl PlayerEndpointCreate {
         Self(self.0.arg("useEncodedMedia", use_encoded_media))
     }
 
-    /// How late packets of a camera may come, milliseconds, 0 to 60000. All its media is late by that.
+    /// How long a packet of a camera is waited for that is missing, over UDP: milliseconds, 0 to 60000.
     /// Default: `2000`.
     pub fn network_cache(self, network_cache: i32) -> Self {
         Self(self.0.arg("networkCache", network_cache))

@@ -2,11 +2,12 @@
 //! They are generic over the endpoint that inherits them, which implements [`RtpSession`].
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kms_core::element::ElementSettings;
 use kms_core::events::{ConnectionStateChanged, Error as ErrorEvent, MediaStateChanged};
 use kms_core::media::Quality;
+use kms_core::object::lock;
 use kms_core::types::{ConnectionState, MediaState, MediaType};
 use kms_core::{Class, Element};
 use protocol::{Code, Error, NoParams, params};
@@ -100,6 +101,26 @@ impl Default for Bandwidths {
     }
 }
 
+/// What is set by properties of an endpoint that negotiates RTP.
+#[derive(Debug)]
+pub(crate) struct RtpSettings {
+    pub(crate) bandwidths: Bandwidths,
+    /// Largest UDP payload.
+    pub(crate) mtu: i32,
+    remb: Option<RembParams>,
+}
+
+impl RtpSettings {
+    /// With this largest UDP payload.
+    pub(crate) fn new(mtu: usize) -> Mutex<RtpSettings> {
+        Mutex::new(RtpSettings {
+            bandwidths: Bandwidths::default(),
+            mtu: i32::try_from(mtu).unwrap_or(i32::MAX),
+            remb: None,
+        })
+    }
+}
+
 /// An endpoint that negotiates RTP by SDP.
 pub(crate) trait RtpSession: Element {
     /// Makes an offer.
@@ -115,24 +136,41 @@ pub(crate) trait RtpSession: Element {
     fn local_description(&self) -> Result<String, Error>;
     /// The remote's description.
     fn remote_description(&self) -> Result<String, Error>;
-    /// The bandwidths.
-    fn bandwidths(&self) -> Bandwidths;
-    /// Changes bandwidths.
-    fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error>;
+    /// What was set.
+    fn settings(&self) -> &Mutex<RtpSettings>;
+    /// Bandwidths were changed: they are told to who keeps to them.
+    fn bandwidths_changed(&self);
     /// Whether media of the remote is received.
     fn media_state(&self) -> MediaState;
     /// Whether the transport is up.
     fn connection_state(&self) -> ConnectionState;
-    /// Largest UDP payload.
-    fn mtu(&self) -> i32;
-    /// Sets the largest UDP payload.
-    fn set_mtu(&self, mtu: i32) -> Result<(), Error>;
-    /// Parameters that were set.
-    fn remb_params(&self) -> RembParams;
-    /// Sets parameters.
-    fn set_remb_params(&self, params: RembParams);
     /// Asks the remote for a keyframe.
     fn request_keyframe(&self);
+
+    /// The bandwidths.
+    fn bandwidths(&self) -> Bandwidths {
+        lock(self.settings()).bandwidths
+    }
+
+    /// Changes bandwidths. Error 40107 if a value makes no sense.
+    fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error> {
+        {
+            let mut settings = lock(self.settings());
+            settings.bandwidths = settings.bandwidths.changed(change)?;
+        }
+        self.bandwidths_changed();
+        Ok(())
+    }
+
+    /// Sets the largest UDP payload. Error 40107 unless it is a possible one.
+    fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
+        if !(576..=1500).contains(&mtu) {
+            let message = format!("mtu is {mtu}, but 576 to 1500 bytes are possible");
+            return Err(Error::new(Code::IllegalParam, message));
+        }
+        lock(self.settings()).mtu = mtu;
+        Ok(())
+    }
 
     /// Tells clients that something went wrong.
     fn raise_error(&self, description: &str, code: Code) {
@@ -142,15 +180,6 @@ pub(crate) trait RtpSession: Element {
             error_type: code.name().to_owned(),
         });
     }
-}
-
-/// Error 40107 unless it is a possible largest UDP payload.
-pub(crate) fn check_mtu(mtu: i32) -> Result<(), Error> {
-    if (576..=1500).contains(&mtu) {
-        return Ok(());
-    }
-    let message = format!("mtu is {mtu}, but 576 to 1500 bytes are possible");
-    Err(Error::new(Code::IllegalParam, message))
 }
 
 /// How good media that has to be encoded for a remote is to be: what `encoderBitrate` says once it was set, and for video no more than
@@ -275,15 +304,15 @@ pub(crate) fn base_rtp_endpoint<T: RtpSession>() -> Class<T> {
         .settable(
             "mtu",
             "Largest UDP payload sent, bytes, 576 to 1500. Set it before negotiation. Default: 1200.",
-            |this| this.mtu(),
+            |this| lock(this.settings()).mtu,
             |this, value: i32| this.set_mtu(value),
         )
         .settable(
             "rembParams",
             "Kept as set. Kurento's own receiver-side estimation is replaced by transport-wide congestion control.",
-            |this| this.remb_params(),
+            |this| lock(this.settings()).remb.clone().unwrap_or_else(RembParams::unset),
             |this, value: RembParams| {
-                this.set_remb_params(value);
+                lock(this.settings()).remb = Some(value);
                 Ok(())
             },
         )

@@ -312,6 +312,13 @@ sections! {
         bandwidth_estimation: BandwidthEstimation = BandwidthEstimation::Auto,
     }
 
+    /// Conversions between codecs.
+    media: Media {
+        /// Whether to encode in hardware (NVENC, VA-API, V4L2) where there is some that works, which a short trial shows when it is first
+        /// needed. An encoder that fails in use is left alone until the server is started again: software goes on.
+        hardware_encoders: bool = true,
+    }
+
     /// Recordings that go to a server: `http(s)://` and `s3://`. Keys that are empty here are taken from the environment, as
     /// Amazon's own tools do: `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
     recorder: Recorder {

@@ -62,6 +62,7 @@ webrtc.mtu = 1200
 webrtc.pem_certificate_rsa = ""
 webrtc.pem_certificate_ecdsa = ""
 webrtc.bandwidth_estimation = "auto"
+media.hardware_encoders = true
 recorder.spool = "/var/lib/kms/spool"
 recorder.s3_endpoint = ""
 recorder.s3_region = ""

@@ -1,7 +1,8 @@
 //! Conversions between formats, as elements of GStreamer.
 
-use super::encoders::encoders;
+use super::encoders::{KEYFRAME_FRAMES, encoders};
 use super::format::{Codec, Format};
+use super::hardware::Hardware;
 use super::segment::{MediaError, Segment};
 use super::source::Quality;
 use crate::types::MediaType;
@@ -45,18 +46,24 @@ impl Step {
         }
     }
 
-    /// Adds its elements to a segment.
+    /// Adds its elements to a segment. Whether they encode in hardware.
     pub(super) fn build(
         self,
         segment: &Segment,
         kind: MediaType,
         quality: Quality,
-    ) -> Result<gst::Bin, MediaError> {
+        hardware: &Hardware,
+    ) -> Result<(gst::Bin, bool), MediaError> {
+        if let Some(description) = self.in_hardware(quality, hardware)
+            && let Ok(bin) = segment.add(&description)
+        {
+            return Ok((bin, true));
+        }
         let descriptions = self.descriptions(kind, quality);
         let mut missing = None;
         for description in &descriptions {
             match segment.add(description) {
-                Ok(bin) => return Ok(bin),
+                Ok(bin) => return Ok((bin, false)),
                 Err(error) => missing = Some(error),
             }
         }
@@ -70,6 +77,12 @@ impl Step {
         })
     }
 
+    fn in_hardware(self, quality: Quality, hardware: &Hardware) -> Option<String> {
+        let Step::Encode(codec) = self else { return None };
+        let encoder = hardware.encoder(codec, quality.bits_per_second, KEYFRAME_FRAMES)?;
+        Some(encode(codec, &encoder))
+    }
+
     fn descriptions(self, kind: MediaType, quality: Quality) -> Vec<String> {
         match self {
             Step::Decode(codec) => {
@@ -78,23 +91,21 @@ impl Step {
                 codec.decoders().iter().map(chain).collect()
             }
             Step::Encode(codec) => {
-                let convert = match codec {
-                    Codec::Opus => "audioconvert ! audioresample ! audio/x-raw,rate=48000",
-                    Codec::Pcmu | Codec::Pcma => {
-                        "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1"
-                    }
-                    codec if codec.kind() == MediaType::Audio => "audioconvert ! audioresample",
-                    _ => "videoconvert",
-                };
-                let chain = |encoder: String| {
-                    format!(
-                        "{convert} ! {encoder} ! {} ! capsfilter caps=\"{}\"",
-                        codec.parser(),
-                        codec.caps()
-                    )
-                };
-                encoders(codec, quality).into_iter().map(chain).collect()
+                let encoders = encoders(codec, quality);
+                encoders.iter().map(|encoder| encode(codec, encoder)).collect()
             }
         }
     }
+}
+
+/// An encoder between what brings raw media into the form it takes, and what brings its own into that in which it is handed on.
+fn encode(codec: Codec, encoder: &str) -> String {
+    let convert = match codec {
+        Codec::Opus => "audioconvert ! audioresample ! audio/x-raw,rate=48000",
+        Codec::Pcmu | Codec::Pcma => "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1",
+        codec if codec.kind() == MediaType::Audio => "audioconvert ! audioresample",
+        _ => "videoconvert",
+    };
+    let (parser, caps) = (codec.parser(), codec.caps());
+    format!("{convert} ! {encoder} ! {parser} ! capsfilter caps=\"{caps}\"")
 }

@@ -7,16 +7,19 @@ use super::source::Quality;
 
 /// Keyframes come on request; this often in any case, for those who can't ask, such as files (seconds).
 const KEYFRAME_INTERVAL: u32 = 4;
+/// The same in frames, of which there are 30 a second.
+pub(super) const KEYFRAME_FRAMES: u32 = KEYFRAME_INTERVAL * 30;
 /// Bitrate of Opus, bits a second: full-band stereo speech and music without audible loss (RFC 7587, section 3.1.1).
 const OPUS_BITRATE: u32 = 64_000;
 const AAC_BITRATE: u32 = 96_000;
 
-/// The elements, written as for `gst-launch`, that turn raw media into a codec; several if one may be missing.
+/// The elements, written as for `gst-launch`, that turn raw media into a codec; several if one may be missing. In software: hardware is
+/// [`Hardware`](super::hardware::Hardware)'s.
 pub(super) fn encoders(codec: Codec, quality: Quality) -> Vec<String> {
     let bits = quality.bits_per_second;
     let kilobits = (bits / 1_000).max(1);
     let threads = available_parallelism().map_or(1, usize::from).min(8);
-    let frames = KEYFRAME_INTERVAL * 30;
+    let frames = KEYFRAME_FRAMES;
     let vpx = format!(
         "target-bitrate={bits} deadline=1 cpu-used=8 threads={threads} end-usage=cbr keyframe-max-dist={frames} \
          buffer-initial-size=300 buffer-optimal-size=500 buffer-size=800 min-quantizer=2 max-quantizer=56 \

@@ -9,16 +9,20 @@ mod convert;
 mod encoders;
 mod errors;
 mod format;
+mod hardware;
 mod input;
 mod segment;
 mod source;
 mod transcoding;
+
+use std::sync::Arc;
 
 use gst::prelude::*;
 
 pub use convert::normalise;
 pub use errors::error_name;
 pub use format::{Codec, Format};
+use hardware::Hardware;
 pub use input::{DirectInput, Input};
 pub use segment::{MediaError, Report, Segment};
 pub use source::{Branch, Consumer, Origin, Quality, Source, Wanted};
@@ -29,6 +33,7 @@ pub use transcoding::Transcoding;
 pub struct Timeline {
     clock: gst::Clock,
     base_time: gst::ClockTime,
+    hardware: Arc<Hardware>,
 }
 
 impl Timeline {
@@ -40,7 +45,27 @@ impl Timeline {
         })?;
         let clock = gst::SystemClock::obtain();
         let base_time = clock.time();
-        Ok(Timeline { clock, base_time })
+        let hardware = Arc::new(Hardware::known());
+        Ok(Timeline {
+            clock,
+            base_time,
+            hardware,
+        })
+    }
+
+    /// Encodes in hardware where there is some (the default), or never.
+    pub fn with_hardware_encoders(mut self, wanted: bool) -> Timeline {
+        self.hardware = Arc::new(if wanted {
+            Hardware::known()
+        } else {
+            Hardware::none()
+        });
+        self
+    }
+
+    /// The encoders of this machine's hardware.
+    fn hardware(&self) -> &Hardware {
+        &self.hardware
     }
 
     /// The clock.

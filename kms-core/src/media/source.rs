@@ -295,7 +295,25 @@ impl Source {
         step: Step,
         to: Wanted,
     ) -> Result<Arc<Branch>, MediaError> {
+        let in_hardware = Arc::new(AtomicBool::new(false));
+        let converted = self.convert_with(from.clone(), step, to, &in_hardware);
+        // It is software's turn.
+        if converted.is_err() && in_hardware.swap(false, Ordering::Relaxed) {
+            return self.convert_with(from, step, to, &in_hardware);
+        }
+        converted
+    }
+
+    /// `in_hardware` is set if it is done there.
+    fn convert_with(
+        self: &Arc<Self>,
+        from: Arc<Branch>,
+        step: Step,
+        to: Wanted,
+        in_hardware: &Arc<AtomicBool>,
+    ) -> Result<Arc<Branch>, MediaError> {
         let source = Arc::downgrade(self);
+        let (timeline, blamed) = (self.timeline.clone(), in_hardware.clone());
         let what = format!("{} to {}", from.format, to.format);
         let failed = Arc::new(Mutex::new(Beginning::Going));
         let early = failed.clone();
@@ -308,6 +326,9 @@ impl Source {
             else {
                 return;
             };
+            if let (true, Step::Encode(codec)) = (blamed.load(Ordering::Relaxed), step) {
+                timeline.hardware().failed(codec);
+            }
             let error = MediaError {
                 message: format!("Converting {what} failed"),
                 detail: format!("{element}: {error} ({detail})"),
@@ -326,7 +347,8 @@ impl Source {
         let segment = Segment::new(&self.timeline, &name.replace(['(', ')'], "-"), report);
         // Raw media is large, and what waits is late: better dropped early.
         let input = Input::new(&segment, gst::ClockTime::from_mseconds(500))?;
-        let bin = step.build(&segment, self.kind, to.quality)?;
+        let (bin, hard) = step.build(&segment, self.kind, to.quality, self.timeline.hardware())?;
+        in_hardware.store(hard, Ordering::Relaxed);
         let sink = AppSink::builder().build();
         let linked = segment.pipeline().add(&sink).is_ok()
             && gst::Element::link_many([

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use kms_core::events::{Error as ErrorEvent, MediaSessionStarted, MediaSessionTerminated};
-use kms_core::media::{Branch, Report, Source, Timeline, error_name};
+use kms_core::media::{Report, Source, Timeline, error_name};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
@@ -188,23 +188,15 @@ impl HttpPostEndpoint {
             this.core().raise(&MediaSessionTerminated {});
         });
     }
-
-    fn is_current(&self, session: u64) -> bool {
-        lock(&self.state).number == session
-    }
 }
 
 impl Listener for HttpPostEndpoint {
-    fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>) {
-        if self.is_current(session) {
-            self.sources.give(kind, branch);
-        }
+    fn is_current(&self, session: u64) -> bool {
+        lock(&self.state).number == session
     }
 
-    fn reordered(&self, session: u64, kind: MediaType) {
-        if self.is_current(session) {
-            self.sources.changed(kind);
-        }
+    fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     fn began(&self, session: u64, kind: MediaType) {

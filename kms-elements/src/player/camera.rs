@@ -4,7 +4,7 @@
 //! order. It still reads what comes over UDP or TLS.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -19,6 +19,7 @@ use retina::rtp::ReceivedPacket;
 
 use super::rtsp;
 use super::sender_clock::SenderClock;
+use super::threads::{ReadingThread, least_busy};
 
 /// How long a camera may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,74 +47,12 @@ pub(crate) struct Address {
 impl Address {
     /// A URL without user and password, and these. `None`: no thread can be had to read cameras.
     pub(super) fn new(url: url::Url, credentials: Option<(String, String)>) -> Option<Address> {
-        let thread = threads()
-            .iter()
-            .min_by_key(|t| t.runtime.metrics().num_alive_tasks())?;
         Some(Address {
             url,
             credentials,
-            thread: thread.clone(),
+            thread: least_busy()?,
         })
     }
-}
-
-/// How often cameras are looked at. What has come since is read at once: a thread that woke for each packet of each camera would cost
-/// more than all it does then.
-const PACE: Duration = Duration::from_millis(10);
-/// How often what is ready is looked for each time, with up to 128 packets of each camera.
-const TURNS: usize = 4;
-
-/// A thread that reads cameras.
-#[derive(Clone)]
-struct ReadingThread {
-    runtime: tokio::runtime::Handle,
-    thread: std::thread::Thread,
-}
-
-impl ReadingThread {
-    fn start(number: usize) -> std::io::Result<ReadingThread> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let handle = runtime.handle().clone();
-        let work = move || {
-            loop {
-                runtime.block_on(async {
-                    for _ in 0..TURNS {
-                        tokio::task::yield_now().await;
-                    }
-                });
-                match runtime.metrics().num_alive_tasks() {
-                    0 => std::thread::park(),
-                    _ => std::thread::park_timeout(PACE),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name(format!("cameras-{number}"));
-        Ok(ReadingThread {
-            runtime: handle,
-            thread: thread.spawn(work)?.thread().clone(),
-        })
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
-        let task = self.runtime.spawn(task).abort_handle();
-        self.thread.unpark();
-        task
-    }
-}
-
-/// Threads that read all cameras, one for each core.
-fn threads() -> &'static [ReadingThread] {
-    static THREADS: LazyLock<Vec<ReadingThread>> = LazyLock::new(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..cores).map(ReadingThread::start);
-        let failed = |error: &std::io::Error| tracing::warn!(%error, "a thread for cameras can't be had");
-        threads
-            .filter_map(|thread| thread.inspect_err(failed).ok())
-            .collect()
-    });
-    &THREADS
 }
 
 /// Whom a camera is read for. Called on the threads that read cameras.

@@ -20,7 +20,7 @@ params! {
         uri "uri": String,
         /// Kept for Kurento's clients. Media is handed on encoded in any case, and decoded only for those that can't take it so.
         use_encoded_media "useEncodedMedia": bool = false,
-        /// How late packets of a camera may come, milliseconds, 0 to 60000. All its media is late by that.
+        /// How long a packet of a camera is waited for that is missing, over UDP: milliseconds, 0 to 60000.
         network_cache "networkCache": i32 = 2000,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
 use kms_core::events::Error as ErrorEvent;
-use kms_core::media::{Branch, Report, Source, Timeline, error_name};
+use kms_core::media::{Report, Source, Timeline, error_name};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
@@ -236,10 +236,6 @@ impl PlayerEndpoint {
         std::mem::take(&mut playing.lost)
     }
 
-    fn is_current(&self, session: u64) -> bool {
-        lock(&self.playing).number == session
-    }
-
     /// Tells clients the state, if it is news.
     fn tell(&self, state: UriEndpointState) {
         let news = {
@@ -402,16 +398,12 @@ fn millis(time: Option<gst::ClockTime>) -> i64 {
 }
 
 impl Listener for PlayerEndpoint {
-    fn found(&self, session: u64, kind: MediaType, branch: Arc<Branch>) {
-        if self.is_current(session) {
-            self.sources.give(kind, branch);
-        }
+    fn is_current(&self, session: u64) -> bool {
+        lock(&self.playing).number == session
     }
 
-    fn reordered(&self, session: u64, kind: MediaType) {
-        if self.is_current(session) {
-            self.sources.changed(kind);
-        }
+    fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     fn began(&self, session: u64, kind: MediaType) {

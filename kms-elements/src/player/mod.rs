@@ -7,6 +7,8 @@ mod reconnect;
 mod rtsp;
 mod sender_clock;
 pub(crate) mod session;
+mod streams;
+mod threads;
 mod uri;
 
 pub(crate) use class::{EndOfStream, class};

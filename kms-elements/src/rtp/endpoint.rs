@@ -25,23 +25,16 @@ use super::statistics::{Session, stats_map};
 use super::transport::Transport;
 use crate::packets::{Packetiser, Workshop, clock_rate};
 use crate::rtp_session::{
-    Bandwidths, RtpSession, already_negotiated, check_mtu, described, no_offer, quality, sdp_error,
+    RtpSession, RtpSettings, already_negotiated, described, no_offer, quality, sdp_error,
 };
 use crate::sources::Sources;
-use crate::webrtc::types::{OfferOptions, RembParams};
+use crate::webrtc::types::OfferOptions;
 
 const KINDS: [MediaType; 2] = [MediaType::Audio, MediaType::Video];
 /// Of the bandwidth that a remote allows, the part that an encoder aims at: the rest is for headers and for what it overshoots.
 const ENCODERS_PART: (u64, u64) = (9, 10);
 /// What a packet of SRTP has more than one of RTP, bytes (RFC 3711, section 3.1).
 const LONGEST_TAG: u32 = 10;
-
-/// What can be set by properties.
-struct Settings {
-    bandwidths: Bandwidths,
-    mtu: i32,
-    remb: Option<RembParams>,
-}
 
 /// How far negotiation has come.
 enum Phase {
@@ -82,7 +75,7 @@ pub struct RtpEndpoint {
     /// Held for a whole negotiation: they happen one after the other.
     negotiation: tokio::sync::Mutex<()>,
     /// Read and changed by operations on any connection.
-    settings: Mutex<Settings>,
+    settings: Mutex<RtpSettings>,
     /// Changed by negotiations, by the graph, and by the thread that receives. Not held when the graph or a packetiser is told
     /// something.
     state: Mutex<State>,
@@ -104,11 +97,7 @@ impl RtpEndpoint {
             workshop: workshop.clone(),
             sources,
             negotiation: tokio::sync::Mutex::new(()),
-            settings: Mutex::new(Settings {
-                bandwidths: Bandwidths::default(),
-                mtu: i32::try_from(defaults.mtu).unwrap_or(i32::MAX),
-                remb: None,
-            }),
+            settings: RtpSettings::new(defaults.mtu),
             own: Local::new(key, ipv6, defaults),
             state: Mutex::new(State {
                 phase: Phase::New,
@@ -451,16 +440,11 @@ impl RtpSession for RtpEndpoint {
     fn remote_description(&self) -> Result<String, Error> {
         described(lock(&self.state).remote.clone(), false)
     }
-    fn bandwidths(&self) -> Bandwidths {
-        lock(&self.settings).bandwidths
+    fn settings(&self) -> &Mutex<RtpSettings> {
+        &self.settings
     }
-    fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error> {
-        {
-            let mut settings = lock(&self.settings);
-            settings.bandwidths = settings.bandwidths.changed(change)?;
-        }
+    fn bandwidths_changed(&self) {
         self.give_outlet(MediaType::Video);
-        Ok(())
     }
     fn media_state(&self) -> MediaState {
         media_state(lock(&self.state).receiving.contains(&true))
@@ -470,23 +454,6 @@ impl RtpSession for RtpEndpoint {
             Some(running) if !running.agreed.is_empty() => ConnectionState::Connected,
             _ => ConnectionState::Disconnected,
         }
-    }
-    fn mtu(&self) -> i32 {
-        lock(&self.settings).mtu
-    }
-    fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
-        check_mtu(mtu)?;
-        lock(&self.settings).mtu = mtu;
-        Ok(())
-    }
-    fn remb_params(&self) -> RembParams {
-        lock(&self.settings)
-            .remb
-            .clone()
-            .unwrap_or_else(RembParams::unset)
-    }
-    fn set_remb_params(&self, params: RembParams) {
-        lock(&self.settings).remb = Some(params);
     }
     fn request_keyframe(&self) {
         let media = lock(&self.state).running.as_ref().map(|r| r.media.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::media::Codec;
+use crate::media::hardware::Hardware;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -21,7 +22,10 @@ struct Live {
 
 impl Live {
     fn start(kind: MediaType, format: Format, description: &str) -> Live {
-        let timeline = Timeline::start().expect("GStreamer");
+        Live::with(Timeline::start().expect("GStreamer"), kind, format, description)
+    }
+
+    fn with(timeline: Timeline, kind: MediaType, format: Format, description: &str) -> Live {
         let segment = Segment::new(&timeline, "live", no_failure);
         let bin = segment.add(description).expect("elements");
         let sink = AppSink::builder().build();
@@ -234,6 +238,40 @@ fn what_a_consumer_does_to_its_buffers_is_nothing_to_the_others() {
     assert!(
         counts.len() > 5 && counts.is_sorted_by(|a, b| a < b),
         "{counts:?}"
+    );
+}
+
+struct Failed(std::sync::mpsc::SyncSender<()>);
+
+impl Consumer for Failed {
+    fn source_changed(&self, _: MediaType) {}
+    fn source_failed(&self, _: MediaType, _: &MediaError) {
+        let _ = self.0.try_send(());
+    }
+}
+
+#[test]
+fn an_encoder_in_hardware_that_fails_gives_way_to_software() {
+    let mut timeline = Timeline::start().expect("GStreamer");
+    // Stands in for hardware: works when it is tried, and fails soon.
+    let fails = "identity error-after=20 ! vp8enc target-bitrate={bits} deadline=1";
+    timeline.hardware = Arc::new(Hardware::of([(Codec::Vp8, fails.to_owned())]));
+    let raw = "videotestsrc is-live=true ! capsfilter caps=video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+    let live = Live::with(timeline, MediaType::Video, Format::Raw, raw);
+    let (sender, failed) = sync_channel(10);
+    let consumer: Arc<dyn Consumer> = Arc::new(Failed(sender));
+    live.source.attach(Arc::downgrade(&consumer));
+    let watcher = Watcher::of(&live.timeline);
+    let vp8 = Format::Encoded(Codec::Vp8);
+    watcher.input.connect(Some(live.branch(vp8)));
+    watcher.next();
+    failed.recv_timeout(PATIENCE).expect("a failure");
+    let before = watcher.seen.try_iter().count();
+    assert!(before < 25, "{before} pictures of an encoder that fails after 20");
+    watcher.input.connect(Some(live.branch(vp8)));
+    assert!(
+        (0..30).map(|_| watcher.next()).any(|seen| seen.1),
+        "it goes on, with a keyframe"
     );
 }
 

@@ -29,10 +29,9 @@ use super::statistics::stats_map;
 use super::tapped::Tapped;
 use super::types::{
     CertificateKeyType, DtlsConnection, IceCandidate, IceCandidatePair, IceConnection, OfferOptions,
-    RembParams,
 };
 use crate::packets::{Packetiser, Workshop};
-use crate::rtp_session::{Bandwidths, RtpSession, check_mtu, described};
+use crate::rtp_session::{RtpSession, RtpSettings, described};
 
 /// With rtcp-mux there is one component.
 const COMPONENT: i32 = 1;
@@ -68,9 +67,6 @@ pub(super) struct Settings {
     pub(super) turn_url: String,
     /// Of the STUN server, which may be named later.
     pub(super) stun_port: u16,
-    pub(super) mtu: i32,
-    bandwidths: Bandwidths,
-    remb: Option<RembParams>,
 }
 
 /// How far negotiation has come.
@@ -149,6 +145,7 @@ pub struct WebRtcEndpoint {
     negotiation: AsyncMutex<()>,
     /// Read and changed by operations on any connection.
     settings: Mutex<Settings>,
+    rtp: Mutex<RtpSettings>,
     descriptions: Mutex<Descriptions>,
     /// Changed by the transport's events, read by operations.
     state: Mutex<State>,
@@ -184,10 +181,8 @@ impl WebRtcEndpoint {
                 stun_port: gather.stun_server.map_or(STUN_PORT, |a| a.port()),
                 gather,
                 turn_url,
-                mtu: mtu as i32,
-                bandwidths: Bandwidths::default(),
-                remb: None,
             }),
+            rtp: RtpSettings::new(mtu),
             descriptions: Mutex::new(Descriptions {
                 phase: Phase::New,
                 answered: false,
@@ -259,7 +254,7 @@ impl WebRtcEndpoint {
     }
 
     fn limits(&self) -> Limits {
-        let settings = lock(&self.settings);
+        let settings = lock(&self.rtp);
         let b = settings.bandwidths;
         let bits = |kbps: i32| u64::try_from(kbps).unwrap_or_default() * 1000;
         Limits {
@@ -470,16 +465,11 @@ impl RtpSession for WebRtcEndpoint {
     fn remote_description(&self) -> Result<String, Error> {
         described(lock(&self.descriptions).remote.clone(), false)
     }
-    fn bandwidths(&self) -> Bandwidths {
-        lock(&self.settings).bandwidths
+    fn settings(&self) -> &Mutex<RtpSettings> {
+        &self.rtp
     }
-    fn change_bandwidths(&self, change: &dyn Fn(&mut Bandwidths)) -> Result<(), Error> {
-        {
-            let mut settings = lock(&self.settings);
-            settings.bandwidths = settings.bandwidths.changed(change)?;
-        }
+    fn bandwidths_changed(&self) {
         self.peers().for_each(|peer| peer.set_limits(self.limits()));
-        Ok(())
     }
     fn media_state(&self) -> MediaState {
         if lock(&self.state).media {
@@ -494,23 +484,6 @@ impl RtpSession for WebRtcEndpoint {
         } else {
             ConnectionState::Disconnected
         }
-    }
-    fn mtu(&self) -> i32 {
-        lock(&self.settings).mtu
-    }
-    fn set_mtu(&self, mtu: i32) -> Result<(), Error> {
-        check_mtu(mtu)?;
-        self.change_setting(|s| s.mtu = mtu);
-        Ok(())
-    }
-    fn remb_params(&self) -> RembParams {
-        lock(&self.settings)
-            .remb
-            .clone()
-            .unwrap_or_else(RembParams::unset)
-    }
-    fn set_remb_params(&self, params: RembParams) {
-        self.change_setting(|s| s.remb = Some(params));
     }
     fn request_keyframe(&self) {
         if let Some(peer) = self.peer_of(Kind::Video) {

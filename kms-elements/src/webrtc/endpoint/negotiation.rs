@@ -18,7 +18,7 @@ impl WebRtcEndpoint {
     /// What this side says of itself in the next description.
     fn local(&self) -> LocalDescription {
         let limit = |kbps: i32| u32::try_from(kbps).ok().filter(|k| *k > 0);
-        let bandwidths = lock(&self.settings).bandwidths;
+        let bandwidths = lock(&self.rtp).bandwidths;
         let mut descriptions = lock(&self.descriptions);
         descriptions.version += 1;
         LocalDescription {
