@@ -113,7 +113,7 @@ describe('one2many-call', () => {
     await plays(early, 'video');
 
     const late = await open(tutorial.url);
-    assert.ok(await late.isDisabled('#present'), 'the stage is taken');
+    await late.waitForSelector('#present:disabled'); // the stage is taken, as the page is told once it is open
     await late.click('#watch');
     await plays(late, 'video');
     assert.equal(await text(presenter, 'viewers'), '2');

@@ -415,7 +415,15 @@ impl File {
 /// Records for a second and a half.
 fn record(timeline: &Timeline, file: &File) -> Lasts {
     file.began();
-    file.grow(timeline, 1_500)
+    let kinds = [MediaType::Audio, MediaType::Video];
+    let written = kinds.iter().filter_map(|kind| file.writer.written(*kind));
+    // An encoder may be slow to begin: then the other kind is far ahead.
+    let (ahead, from) = (written.map(|w| w.0).max().unwrap_or_default(), timeline.now());
+    let lasts = file.grow(timeline, 1_500);
+    Lasts {
+        most: lasts.most.max(seconds(timeline.now() - from + ahead) + 0.3),
+        ..lasts
+    }
 }
 
 fn every_kind(profile: Profile, name: &str, audio: Option<&str>, video: Option<&str>) {

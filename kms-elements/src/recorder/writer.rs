@@ -25,6 +25,9 @@ mod sources;
 
 /// How long the file waits for media of all connected kinds once some has come.
 const PATIENCE: ClockTime = ClockTime::from_mseconds(1_000);
+/// How long it waits for the placeholder of what has not come, which is there within moments, but on a busy machine later: without it
+/// the kind is in no part of the file.
+const LONGEST_PATIENCE: ClockTime = ClockTime::from_seconds(5);
 /// How long a resumed file waits for a keyframe of its video.
 const KEYFRAME_PATIENCE: ClockTime = ClockTime::from_mseconds(2_000);
 /// A kind that is this far behind has fallen silent, and is filled up...
@@ -400,8 +403,7 @@ impl Shared {
             if !track.expected || !track.pending.is_empty() {
                 continue;
             }
-            // A placeholder is there within moments; without one the file begins all the same.
-            if waited > PATIENCE + PATIENCE {
+            if waited > LONGEST_PATIENCE {
                 track.expected = false;
                 continue;
             }
