@@ -17,8 +17,8 @@ const FRAMES: &str = "{frames}";
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// Encoders of GStreamer 1.22 for hardware, as for `gst-launch`, best first for each codec: NVENC, VA-API (the plugin `va`, then the older
-/// `vaapi`), V4L2. All without B-frames, which WebRTC has no place for and which delay. Each is followed by what converts its
-/// output's profile, where it would otherwise choose one that browsers don't take.
+/// `vaapi`), V4L2. All without B-frames, which WebRTC has no place for and which delay. Caps behind those of H.264 ask for a profile that
+/// browsers take.
 const KNOWN: &[(Codec, &str)] = &[
     (
         Codec::H264,

@@ -83,6 +83,7 @@ fn own(buffer: &mut gst::Buffer) {
     buffer.make_mut();
 }
 
+/// The same for all that leaves an appsrc.
 fn own_buffers(appsrc: &AppSrc) {
     let Some(pad) = appsrc.static_pad("src") else {
         return;
