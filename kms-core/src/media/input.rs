@@ -1,6 +1,6 @@
 //! Where media enters a segment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
@@ -118,6 +118,7 @@ impl DirectInput {
             Entry {
                 pad,
                 branch: AtomicU64::new(0),
+                waits: AtomicBool::new(false),
                 source: Mutex::default(),
                 given: Mutex::default(),
                 _pipeline: segment.pipeline().clone(),
@@ -146,12 +147,18 @@ impl DirectInput {
             return;
         }
         let number = self.entry.branch.fetch_add(1, Ordering::AcqRel) + 1;
+        self.entry.waits.store(false, Ordering::Release);
         let next = branch.and_then(|branch| Tap::new(branch, number, &self.entry));
         *lock(&self.entry.source) = next.as_ref().map(|tap| tap.from.downgrade());
         let before = std::mem::replace(&mut *tap, next);
         drop(tap);
         // Its conversion may end with it, which takes other locks.
         drop(before);
+    }
+
+    /// Whether media comes of which nothing is given, because no keyframe was among it yet.
+    pub fn waits_for_keyframe(&self) -> bool {
+        self.entry.waits.load(Ordering::Acquire)
     }
 }
 
@@ -195,6 +202,8 @@ struct Entry {
     pad: gst::Pad,
     /// Counts branches: what one gives when it was changed for another is too late.
     branch: AtomicU64,
+    /// The same as what was given last says, to be read without its lock, which is held for long.
+    waits: AtomicBool,
     /// Where requests for keyframes go.
     source: Mutex<Option<gst::glib::WeakRef<gst::Pad>>>,
     /// Held while something is given, so that two branches don't at once. Nothing else takes it.
@@ -223,6 +232,7 @@ impl Entry {
         let depends = flags.contains(gst::BufferFlags::DELTA_UNIT);
         given.waits_for_keyframe |= changed || flags.contains(gst::BufferFlags::DISCONT);
         given.waits_for_keyframe &= depends;
+        self.waits.store(given.waits_for_keyframe, Ordering::Release);
         if given.waits_for_keyframe {
             drop(given);
             let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true);

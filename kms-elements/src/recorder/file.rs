@@ -167,10 +167,13 @@ impl File {
 
     /// Writes a buffer at its place in the file. A hole in audio that is longer than `hole` is filled.
     pub(super) fn write(&mut self, kind: MediaType, arrived: Arrived, rules: Rules) -> Written {
-        let Some(mut place) = self.time.place(arrived.pts) else {
+        let place = self.time.place(arrived.pts);
+        let Some(out) = &mut self.outs[index(kind)] else {
             return Written::Nowhere;
         };
-        let Some(out) = &mut self.outs[index(kind)] else {
+        let Some(mut place) = place else {
+            // What follows a keyframe can't be decoded without it. (What comes behind one but is shown before it is no loss.)
+            out.needs_keyframe |= kind == MediaType::Video && arrived.is_keyframe();
             return Written::Nowhere;
         };
         if out.needs_keyframe && !arrived.is_keyframe() {
@@ -205,6 +208,19 @@ impl File {
         self.bytes += arrived.buffer.size() as u64;
         out.push(arrived.buffer, times, known);
         Written::Here
+    }
+
+    /// Video goes on with the next keyframe.
+    pub(super) fn wait_for_keyframe(&mut self) {
+        if let Some(out) = &mut self.outs[index(MediaType::Video)] {
+            out.needs_keyframe = true;
+        }
+    }
+
+    /// Whether video goes on with the next keyframe.
+    pub(super) fn needs_keyframe(&self) -> bool {
+        let video = self.outs[index(MediaType::Video)].as_ref();
+        video.is_some_and(|out| out.needs_keyframe)
     }
 
     /// Fills up kinds that are behind `silent`, running time, until `until`: the muxer waits for them. Whether all kinds are

@@ -189,6 +189,14 @@ impl Ingest {
         }
     }
 
+    /// Whether media comes, but is of no use before a keyframe.
+    pub(super) fn waits_for_keyframe(&self) -> bool {
+        match &self.entry {
+            Entry::Direct(input) => input.waits_for_keyframe(),
+            Entry::Queued(_) => false, // sound
+        }
+    }
+
     /// Asks whoever encodes it for a keyframe.
     pub(super) fn request_keyframe(&self) {
         request_keyframe(&self.sink);

@@ -21,6 +21,7 @@ use super::upload::{Storage, Uploads};
 use super::uri;
 use super::writer::{News, Plan, Writer};
 
+mod beginnings;
 mod events;
 mod gaps;
 mod segments;

@@ -25,9 +25,11 @@ mod sources;
 
 /// How long the file waits for media of all connected kinds once some has come.
 const PATIENCE: ClockTime = ClockTime::from_mseconds(1_000);
+/// How long it waits for a keyframe of video that comes already: many cameras send one every few seconds, and none when asked.
+const FIRST_KEYFRAME: ClockTime = ClockTime::from_mseconds(5_000);
 /// How long it waits for the placeholder of what has not come, which is there within moments, but on a busy machine later: without it
 /// the kind is in no part of the file.
-const LONGEST_PATIENCE: ClockTime = ClockTime::from_seconds(5);
+const PLACEHOLDER: ClockTime = ClockTime::from_seconds(4);
 /// How long a resumed file waits for a keyframe of its video.
 const KEYFRAME_PATIENCE: ClockTime = ClockTime::from_mseconds(2_000);
 /// A kind that is this far behind has fallen silent, and is filled up...
@@ -233,10 +235,8 @@ impl Writer {
             return;
         }
         state.phase = Phase::Resuming { since: now };
-        if let Some(file) = &mut state.file
-            && let Some(out) = &mut file.outs[index(MediaType::Video)]
-        {
-            out.needs_keyframe = true;
+        if let Some(file) = &mut state.file {
+            file.wait_for_keyframe();
         }
         let ingest = state.tracks[index(MediaType::Video)].ingest.clone();
         drop(state);
@@ -403,11 +403,13 @@ impl Shared {
             if !track.expected || !track.pending.is_empty() {
                 continue;
             }
-            if waited > LONGEST_PATIENCE {
+            let waits = track.ingest.as_ref().is_some_and(|i| i.waits_for_keyframe());
+            let patience = if waits { FIRST_KEYFRAME } else { PATIENCE };
+            if waited > patience + PLACEHOLDER {
                 track.expected = false;
                 continue;
             }
-            if waited > PATIENCE && track.placeholder.is_none() {
+            if waited > patience && track.placeholder.is_none() {
                 let codec = *track.codec.get_or_insert(self.container().usual(kind));
                 track.placeholder = Some(self.placeholder(kind, codec)?);
             }
@@ -438,10 +440,17 @@ impl Shared {
         let now = self.timeline.now();
         for kind in KINDS {
             for mut arrived in std::mem::take(&mut state.tracks[index(kind)].pending) {
-                if arrived.pts.is_zero() {
+                let is_placeholder = arrived.pts.is_zero();
+                if is_placeholder {
                     (arrived.pts, arrived.dts) = (zero, zero);
                 }
                 self.write(state, kind, arrived, now);
+                if is_placeholder
+                    && kind == MediaType::Video
+                    && let Some(file) = &mut state.file
+                {
+                    file.wait_for_keyframe();
+                }
             }
         }
         Ok(())

@@ -175,7 +175,8 @@ impl Shared {
                 // What should have come into a file that ends came not, or won't any more.
                 let late = state.ending.iter_mut().filter(|f| f.ending_for(now) > SILENT);
                 late.for_each(File::end);
-                urgent = self.is_due(&state, now);
+                let waits = state.file.as_ref().is_some_and(File::needs_keyframe);
+                urgent = waits || self.is_due(&state, now);
             }
             Phase::Ending { since } if now.saturating_sub(since) > LONGEST_END => {
                 drop(state);
