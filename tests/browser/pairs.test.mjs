@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { judge, portOf, probe, sdp } from './judges.mjs';
 import { Party, connect, sleep, until } from './party.mjs';
 import { WEBM, makeFile, startCamera } from './sources.mjs';
-import { end, freePort, startBrowser, startMediaServer } from './start.mjs';
+import { end, freeMediaPort, startBrowser, startMediaServer } from './start.mjs';
 
 const BOTH = ['audio', 'video'];
 const SMALL = ['-s', '320x180']; // some of it is converted several times at once
@@ -133,19 +133,21 @@ async function recording(pipeline, mediaProfile, name, codecs) {
 
 async function receiver(pipeline, kind, codec, encoding) {
   const element = await pipeline.create('RtpEndpoint');
-  const port = await freePort();
+  const port = await freeMediaPort();
   const wanted = sdp(`m=${kind} ${port} RTP/AVP 96`, `a=rtpmap:96 ${encoding}`, 'a=recvonly');
   await element.processOffer(wanted);
   const [description, file] = [join(folder, `${kind}.sdp`), join(folder, `${kind}.mkv`)];
   writeFileSync(description, wanted);
   const ffmpeg = spawn('ffmpeg', ['-v', 'error', '-y', '-protocol_whitelist', 'file,udp,rtp', '-i', description,
-    '-t', '3', '-c', 'copy', file], { stdio: ['ignore', 'ignore', 'inherit'] });
-  const ended = once(ffmpeg, 'exit');
+    '-t', '3', '-c', 'copy', file], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = once(ffmpeg, 'close');
+  let said = '';
+  ffmpeg.stderr.on('data', (text) => (said += text));
   return [element, async () => {
     const late = setTimeout(() => ffmpeg.kill('SIGKILL'), 30_000);
     const [status] = await ended;
     clearTimeout(late);
-    assert.equal(status, 0, 'ffmpeg receives 3 s');
+    assert.equal(status, 0, `ffmpeg receives 3 s: ${said}`);
     const { codecs, packets } = probe(file);
     assert.deepEqual(codecs, [codec]);
     assert.ok(packets > 25, `${packets} packets`);

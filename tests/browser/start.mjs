@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
 import { createServer, connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,6 +76,21 @@ export async function freePort() {
   server.close();
   await once(server, 'close');
   return port;
+}
+
+/** Free for RTP, as the next port is for RTCP. */
+export async function freeMediaPort() {
+  for (;;) {
+    const pair = [createSocket('udp4'), createSocket('udp4')];
+    const bound = async (socket, port) => {
+      socket.bind(port, '127.0.0.1');
+      return once(socket, 'listening').then(() => socket.address().port, () => undefined);
+    };
+    const port = await bound(pair[0], 0);
+    const free = port % 2 === 0 && (await bound(pair[1], port + 1)) !== undefined;
+    await Promise.all(pair.map((socket) => new Promise((closed) => socket.close(closed))));
+    if (free) return port;
+  }
 }
 
 async function accepting(port, child, address = '127.0.0.1') {

@@ -23,7 +23,7 @@ use super::track::LONGEST_QUEUE;
 mod roll;
 mod sources;
 
-/// How long the file waits for media of all connected kinds once some has come.
+/// How long the file waits for media of all kinds that its profile has, once some has come.
 const PATIENCE: ClockTime = ClockTime::from_mseconds(1_000);
 /// How long it waits for a keyframe of video that comes already: many cameras send one every few seconds, and none when asked.
 const FIRST_KEYFRAME: ClockTime = ClockTime::from_mseconds(5_000);
@@ -400,7 +400,14 @@ impl Shared {
     fn begin_if_ready(self: &Arc<Self>, state: &mut State, waited: ClockTime) -> Result<(), MediaError> {
         for kind in KINDS {
             let track = &mut state.tracks[index(kind)];
-            if !track.expected || !track.pending.is_empty() {
+            if !track.pending.is_empty() {
+                continue;
+            }
+            if !track.expected {
+                // Clients connect one kind after the other.
+                if self.plan.profile.takes(kind) && waited <= PATIENCE {
+                    return Ok(());
+                }
                 continue;
             }
             let waits = track.ingest.as_ref().is_some_and(|i| i.waits_for_keyframe());
