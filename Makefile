@@ -6,7 +6,7 @@ TUTORIAL ?= hello-world
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run camera test test-cargo test-wire test-browser lint bench bench-latency build-tests setup setup-test setup-bench
+.PHONY: help run camera test test-cargo test-wire test-java test-browser lint bench bench-latency build-tests setup setup-test setup-bench
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,13 +20,16 @@ camera: ## Start a camera made of software (RTSP), to try players and recorders 
 	@echo 'Play the address that follows, with kms or any player (Ctrl-C ends the camera).' >&2
 	@/usr/bin/python3 scripts/camera.py $(ARGS)
 
-test: test-cargo test-wire test-browser ## Run all tests.
+test: test-cargo test-wire test-java test-browser ## Run all tests.
 
 test-cargo: build-tests ## Unit tests, and the tests in Rust against the daemon.
 	@cargo test --workspace --locked --no-fail-fast
 
 test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 	@scripts/test-wire.sh $(KMS_BIN)
+
+test-java: build-tests ## Kurento's own Java client.
+	@scripts/test-java.sh $(KMS_BIN)
 
 # One file at a time: they measure frames a second, and each fills the machine.
 test-browser: build-tests ## Tests with Kurento's own client and headless Chromium.

@@ -52,6 +52,8 @@ need_gstreamer() {
     need gstreamer1.0-plugins-bad test -e "$plugins/libgstvideoparsersbad.so"
     need gstreamer1.0-plugins-ugly test -e "$plugins/libgstx264.so"
     need gstreamer1.0-libav test -e "$plugins/libgstlibav.so"
+    # TLS of cameras and of web servers.
+    need glib-networking test -e "$(pkg-config --variable=giomoduledir gio-2.0 2>/dev/null)/libgiognutls.so"
 }
 
 install_packages() {
@@ -69,9 +71,12 @@ install_packages() {
         need chromium command -v chromium
         need coturn command -v turnserver
         need curl command -v curl
+        need default-jdk-headless command -v javac
+        need maven command -v mvn
         need ffmpeg command -v ffprobe
         need iproute2 command -v ip
         need nftables command -v nft
+        need openssl command -v openssl
         need nodejs command -v node
         need npm command -v npm
         need python3 python3 --version
