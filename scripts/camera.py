@@ -22,7 +22,7 @@ try:
 
     for library in "Gst", "GstRtsp", "GstRtspServer":
         gi.require_version(library, "1.0")
-    from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
+    from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer
 except (ImportError, ValueError) as error:
     sys.exit(f"camera.py: {error}. Run scripts/setup.sh --camera, and start this with /usr/bin/python3.")
 
@@ -91,6 +91,7 @@ def parse_arguments():
     add("--protocols", "tcp, udp or any: how media may be sent", "any", choices=["tcp", "udp", "any"], metavar="PROTOCOL")
     add("--user", "ask for this name ...")
     add("--password", "... and this password")
+    add("--certificate", "PEM file with a certificate and its key: RTSP over TLS alone (rtsps://)", metavar="FILE")
     add("--auth", "basic or digest: how to ask for them", "digest", choices=["basic", "digest"], metavar="METHOD")
     args = parser.parse_args()
     if args.video == args.audio == "none":
@@ -214,10 +215,16 @@ class Camera:
 
 
 def protect(server, args):
-    """Lets in only who knows the user's name and password."""
+    """Speaks TLS if there is a certificate, and lets in only who knows the user's name and password if there are some."""
     auth = GstRtspServer.RTSPAuth()
+    if args.certificate is not None:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(args.certificate))
     token = GstRtspServer.RTSPToken()
     token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer")
+    if args.user is None:
+        auth.set_default_token(token)
+        server.set_auth(auth)
+        return
     if args.auth == "basic":
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(args.user, args.password), token)
@@ -246,7 +253,7 @@ def main():
     server = GstRtspServer.RTSPServer()
     server.set_address(args.address)
     server.set_service(str(args.port))
-    if args.user is not None:
+    if args.user is not None or args.certificate is not None:
         protect(server, args)
     paths = [args.path] if args.cameras == 1 else [f"{args.path}{n}" for n in range(1, args.cameras + 1)]
     for path in paths:
@@ -272,8 +279,9 @@ def main():
     GLib.timeout_add_seconds(2, lambda: server.get_session_pool().cleanup() >= 0)
 
     host = f"[{args.address}]" if ":" in args.address else args.address
+    scheme = "rtsp" if args.certificate is None else "rtsps"
     for path in paths:
-        print(f"camera: rtsp://{host}:{server.get_bound_port()}{path}", flush=True)
+        print(f"camera: {scheme}://{host}:{server.get_bound_port()}{path}", flush=True)
     loop.run()
     # Without waiting for the encoders' threads, which call back into a Python that is being taken down.
     os._exit(0)

@@ -5,6 +5,51 @@ use std::collections::BTreeMap;
 use crate::stubs::{Handle, Object, Request, Subscribe, awaitable, object};
 use crate::{Client, ObjectId};
 
+/// A hub that lays pictures over that of a master, 30 a second. Each port hears the others.
+#[derive(Debug, Clone)]
+pub struct AlphaBlending(Handle);
+
+impl AlphaBlending {
+    /// Creates a `AlphaBlending` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Chooses the port whose picture fills the mixed one and gives its size. Error 40107 for a port of
+    /// another hub.
+    pub fn set_master(&self, source: &HubPort, z_order: i32) -> Request<()> {
+        self.handle()
+            .invoke("setMaster")
+            .arg("source", source.id())
+            .arg("zOrder", z_order)
+    }
+
+    /// Where the picture of a port is; it keeps its shape inside. Ports without a place are not shown. Error
+    /// 40107 for a port of another hub.
+    pub fn set_port_properties(
+        &self,
+        relative_x: f64,
+        relative_y: f64,
+        z_order: i32,
+        relative_width: f64,
+        relative_height: f64,
+        port: &HubPort,
+    ) -> Request<()> {
+        self.handle()
+            .invoke("setPortProperties")
+            .arg("relativeX", relative_x)
+            .arg("relativeY", relative_y)
+            .arg("zOrder", z_order)
+            .arg("relativeWidth", relative_width)
+            .arg("relativeHeight", relative_height)
+            .arg("port", port.id())
+    }
+}
+
+object!(AlphaBlending);
+impl Hub for AlphaBlending {}
+impl MediaObject for AlphaBlending {}
+
 /// An endpoint that sends and receives RTP (RFC 3550).
 pub trait BaseRtpEndpoint: SdpEndpoint {
     /// Video the remote should send at least, kbit/s. Default: 100.
@@ -93,6 +138,154 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
         self.handle().on()
     }
 }
+
+/// A hub that puts the pictures of all its ports into one, and gives each port the sound of the others. A
+/// picture that stands still for two seconds turns grey.
+#[derive(Debug, Clone)]
+pub struct Composite(Handle);
+
+impl Composite {
+    /// Creates a `Composite` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> CompositeCreate {
+        CompositeCreate(Request::create(client).arg("mediaPipeline", media_pipeline.id()))
+    }
+
+    /// How pictures are arranged, from the next one on. Default: GRID. Not in Kurento.
+    pub fn layout(&self) -> Request<types::CompositeLayout> {
+        self.handle().invoke("getLayout")
+    }
+
+    /// Sets [`layout`](Self::layout).
+    pub fn set_layout(&self, layout: types::CompositeLayout) -> Request<()> {
+        self.handle().invoke("setLayout").arg("layout", layout)
+    }
+
+    /// What is behind the pictures: `#RRGGBB`. Default: `#000000`. Not in Kurento.
+    pub fn background_color(&self) -> Request<String> {
+        self.handle().invoke("getBackgroundColor")
+    }
+
+    /// Sets [`backgroundColor`](Self::background_color).
+    pub fn set_background_color(&self, background_color: &str) -> Request<()> {
+        self.handle()
+            .invoke("setBackgroundColor")
+            .arg("backgroundColor", background_color)
+    }
+
+    /// Where the picture of a port is, in layout CUSTOM; it keeps its shape inside. Error 40107 for a port of
+    /// another hub. Not in Kurento.
+    pub fn set_position(
+        &self,
+        port: &HubPort,
+        x: f64,
+        y: f64,
+        width: f64,
+        height: f64,
+    ) -> CompositeSetPosition {
+        CompositeSetPosition(
+            self.handle()
+                .invoke("setPosition")
+                .arg("port", port.id())
+                .arg("x", x)
+                .arg("y", y)
+                .arg("width", width)
+                .arg("height", height),
+        )
+    }
+}
+
+object!(Composite);
+impl Hub for Composite {}
+impl MediaObject for Composite {}
+
+/// [`Composite::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct CompositeCreate(Request<Composite>);
+
+impl CompositeCreate {
+    /// Width of the picture, pixels: even, 16 to 4096. Default: `800`.
+    pub fn width(self, width: i32) -> Self {
+        Self(self.0.arg("width", width))
+    }
+
+    /// Height of the picture, pixels: even, 16 to 4096. Default: `600`.
+    pub fn height(self, height: i32) -> Self {
+        Self(self.0.arg("height", height))
+    }
+
+    /// Pictures a second, 1 to 60. Default: `15`.
+    pub fn framerate(self, framerate: i32) -> Self {
+        Self(self.0.arg("framerate", framerate))
+    }
+}
+
+awaitable!(CompositeCreate => Composite);
+
+/// [`Composite::set_position`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct CompositeSetPosition(Request<()>);
+
+impl CompositeSetPosition {
+    /// What is higher hides what is lower. Default: `0`.
+    pub fn z_order(self, z_order: i32) -> Self {
+        Self(self.0.arg("zOrder", z_order))
+    }
+}
+
+awaitable!(CompositeSetPosition => ());
+
+/// A hub that passes on audio and video between its ports, as it is told. A port sends to any number of
+/// others, and gets from one.
+#[derive(Debug, Clone)]
+pub struct Dispatcher(Handle);
+
+impl Dispatcher {
+    /// Creates a `Dispatcher` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Passes on what enters port `source` to port `sink`, instead of what it got before. Error 40107 for a
+    /// port of another hub.
+    pub fn connect(&self, source: &HubPort, sink: &HubPort) -> Request<()> {
+        self.handle()
+            .invoke("connect")
+            .arg("source", source.id())
+            .arg("sink", sink.id())
+    }
+}
+
+object!(Dispatcher);
+impl Hub for Dispatcher {}
+impl MediaObject for Dispatcher {}
+
+/// A hub that passes on audio and video of one port to all its ports, that one among them.
+#[derive(Debug, Clone)]
+pub struct DispatcherOneToMany(Handle);
+
+impl DispatcherOneToMany {
+    /// Creates a `DispatcherOneToMany` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Chooses the port whose media all ports get, also those that are created later. Error 40107 for a port
+    /// of another hub.
+    pub fn set_source(&self, source: &HubPort) -> Request<()> {
+        self.handle().invoke("setSource").arg("source", source.id())
+    }
+
+    /// No port gets anything any more.
+    pub fn remove_source(&self) -> Request<()> {
+        self.handle().invoke("removeSource")
+    }
+}
+
+object!(DispatcherOneToMany);
+impl Hub for DispatcherOneToMany {}
+impl MediaObject for DispatcherOneToMany {}
 
 /// Where media enters or leaves the server.
 pub trait Endpoint: MediaElement {}
@@ -207,6 +400,64 @@ impl HttpPostEndpointCreate {
 }
 
 awaitable!(HttpPostEndpointCreate => HttpPostEndpoint);
+
+/// What media of several elements goes through. Each is connected to a HubPort of its own: what enters the
+/// port goes into the hub, and what the hub has for it leaves the port.
+pub trait Hub: MediaObject {
+    /// The graph of the hub's pipeline in DOT format (Graphviz).
+    fn get_gstreamer_dot(&self) -> HubGetGstreamerDot {
+        HubGetGstreamerDot(self.handle().invoke("getGstreamerDot"))
+    }
+
+    /// Writes the graph of the hub's pipeline into the server's log.
+    fn dump_gstreamer_dot(&self) -> HubDumpGstreamerDot {
+        HubDumpGstreamerDot(self.handle().invoke("dumpGstreamerDot"))
+    }
+}
+
+/// [`Hub::get_gstreamer_dot`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct HubGetGstreamerDot(Request<String>);
+
+impl HubGetGstreamerDot {
+    /// How much to tell. Default: SHOW_VERBOSE.
+    pub fn details(self, details: types::GstreamerDotDetails) -> Self {
+        Self(self.0.arg("details", details))
+    }
+}
+
+awaitable!(HubGetGstreamerDot => String);
+
+/// [`Hub::dump_gstreamer_dot`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct HubDumpGstreamerDot(Request<()>);
+
+impl HubDumpGstreamerDot {
+    /// How much to tell. Default: SHOW_VERBOSE.
+    pub fn details(self, details: types::GstreamerDotDetails) -> Self {
+        Self(self.0.arg("details", details))
+    }
+}
+
+awaitable!(HubDumpGstreamerDot => ());
+
+/// Where an element meets a hub: what it sends to the port goes into the hub, what the hub has for it leaves
+/// the port.
+#[derive(Debug, Clone)]
+pub struct HubPort(Handle);
+
+impl HubPort {
+    /// Creates a `HubPort` in the server.
+    pub fn create(client: &Client, hub: &impl Hub) -> Request<Self> {
+        Request::create(client).arg("hub", hub.id())
+    }
+}
+
+object!(HubPort);
+impl MediaElement for HubPort {}
+impl MediaObject for HubPort {}
 
 /// What can be connected: has sources and sinks for audio, video and data.
 pub trait MediaElement: MediaObject {
@@ -649,6 +900,41 @@ impl MediaPipelineDumpGstreamerDot {
 }
 
 awaitable!(MediaPipelineDumpGstreamerDot => ());
+
+/// A hub that passes on video between its ports, and gives each port the sound of those that it is told,
+/// mixed.
+#[derive(Debug, Clone)]
+pub struct Mixer(Handle);
+
+impl Mixer {
+    /// Creates a `Mixer` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Passes on what enters port `source` to port `sink`: video instead of what it got before, audio mixed
+    /// with what it gets from others. Error 40107 for a port of another hub.
+    pub fn connect(&self, media: types::MediaType, source: &HubPort, sink: &HubPort) -> Request<()> {
+        self.handle()
+            .invoke("connect")
+            .arg("media", media)
+            .arg("source", source.id())
+            .arg("sink", sink.id())
+    }
+
+    /// Passes it on no more. Nothing happens if it was not. Error 40107 for a port of another hub.
+    pub fn disconnect(&self, media: types::MediaType, source: &HubPort, sink: &HubPort) -> Request<()> {
+        self.handle()
+            .invoke("disconnect")
+            .arg("media", media)
+            .arg("source", source.id())
+            .arg("sink", sink.id())
+    }
+}
+
+object!(Mixer);
+impl Hub for Mixer {}
+impl MediaObject for Mixer {}
 
 /// Passes on what it gets. Useful as a fixed point while its surroundings change.
 #[derive(Debug, Clone)]
@@ -2088,6 +2374,25 @@ pub mod types {
         /// `ECDSA`
         #[serde(rename = "ECDSA")]
         Ecdsa,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
+    /// How a `Composite` arranges pictures. Not in Kurento, which knows a grid.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum CompositeLayout {
+        /// `GRID`
+        #[serde(rename = "GRID")]
+        Grid,
+        /// `SPEAKER`
+        #[serde(rename = "SPEAKER")]
+        Speaker,
+        /// `CUSTOM`
+        #[serde(rename = "CUSTOM")]
+        Custom,
         /// A value this client doesn't know, or none.
         #[default]
         #[serde(other)]

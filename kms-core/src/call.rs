@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::{ClassName, Code, Error, Ref};
 
 use crate::element::Element;
+use crate::hub::Hub;
 use crate::object::Object;
 use crate::server::Server;
 
@@ -34,6 +35,15 @@ impl Call {
             Code::IllegalParam => Error::new(Code::Internal, e.message),
             _ => e,
         })
+    }
+
+    /// The hub that a constructor's parameter refers to, whatever its class. Unknown: 40101; not a hub: -32603, as Kurento answers.
+    pub fn constructor_hub<C: ClassName>(&self, reference: &Ref<C>) -> Result<Arc<dyn Hub>, Error> {
+        let object = self.server.object(&reference.id)?;
+        let found = object.core().qualified_type().to_owned();
+        object
+            .into_hub()
+            .ok_or_else(|| wrong_class::<C>(&reference.id, &found, Code::Internal))
     }
 
     /// The element a parameter refers to, whatever its class. Unknown: 40101; not an element: 40107.

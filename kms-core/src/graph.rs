@@ -1,7 +1,7 @@
 //! Who is connected to whom in a pipeline, and where media flows: a plain structure without locks, threads or media.
 //!
-//! A node either *passes through* (what enters it leaves it) or is *terminal*: it produces and consumes, as endpoints do and filters
-//! with the media that they change. Which of it may be different for each kind of media ([`Way`]).
+//! A node either *passes through* (what enters it, or a node that it is wired to, leaves it) or is *terminal*: it produces and consumes,
+//! as endpoints do and filters with the media that they change. Which of it may be different for each kind of media ([`Way`]).
 //! Every change answers with what follows from it, as a list of [`Change`]s for the pipeline to carry out and announce.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +18,9 @@ pub enum Way {
     Ends,
     /// It leaves again, unchanged and at once: routes go through.
     Through,
+    /// It leaves from whatever nodes are wired to this one ([`Graph::wire`]), unchanged and at once; and what leaves this one is what
+    /// enters the node that it is wired to. At first that is none.
+    Wired,
     /// It leaves changed: the node is the end of one route and the beginning of another, and nothing leaves while nothing enters.
     Changed,
 }
@@ -79,9 +82,18 @@ pub enum Change {
     FlowOut(Pad, bool),
 }
 
+/// Where media entered that leaves a node unchanged.
+#[derive(Debug, Clone, Copy)]
+enum Passage {
+    /// There.
+    Here,
+    /// At another node, or at none.
+    Wired(Option<Node>),
+}
+
 #[derive(Debug, Default)]
 struct NodeState {
-    passes: BTreeSet<MediaType>,
+    passes: BTreeMap<MediaType, Passage>,
     changes: BTreeSet<MediaType>,
     producing: BTreeSet<MediaType>,
 }
@@ -94,6 +106,8 @@ pub struct Graph {
     by_sink: BTreeMap<Pad, Pad>,
     /// A source pad has any number of sinks, in the order they were connected.
     by_source: BTreeMap<Pad, Vec<Pad>>,
+    /// The nodes that are wired to a node.
+    wired_to: HashMap<(Node, MediaType), BTreeSet<Node>>,
     /// Pads that media enters, and that it leaves.
     flowing_in: BTreeSet<Pad>,
     flowing_out: BTreeSet<Pad>,
@@ -104,12 +118,15 @@ pub struct Graph {
 impl Graph {
     /// Adds a node, with what becomes there of each kind of media.
     pub fn add(&mut self, node: Node, way: impl Fn(MediaType) -> Way) {
-        let kinds = |wanted| CONNECT_ORDER.into_iter().filter(|m| way(*m) == wanted).collect();
-        let state = NodeState {
-            passes: kinds(Way::Through),
-            changes: kinds(Way::Changed),
-            producing: BTreeSet::new(),
-        };
+        let mut state = NodeState::default();
+        for media in CONNECT_ORDER {
+            match way(media) {
+                Way::Ends => {}
+                Way::Through => drop(state.passes.insert(media, Passage::Here)),
+                Way::Wired => drop(state.passes.insert(media, Passage::Wired(None))),
+                Way::Changed => drop(state.changes.insert(media)),
+            }
+        }
         self.nodes.insert(node, state);
     }
 
@@ -119,10 +136,15 @@ impl Graph {
             (sink.node == node || source.node == node).then(|| (source.clone(), sink.clone()))
         };
         let edges: Vec<(Pad, Pad)> = self.by_sink.iter().filter_map(touching).collect();
-        let changes = edges
+        let mut changes: Vec<Change> = edges
             .iter()
             .flat_map(|(source, sink)| self.disconnect(source, sink))
             .collect();
+        for media in CONNECT_ORDER {
+            changes.extend(self.wire(node, media, None));
+            let behind = self.wired_to.remove(&(node, media)).unwrap_or_default();
+            changes.extend(behind.into_iter().flat_map(|other| self.wire(other, media, None)));
+        }
         self.nodes.remove(&node);
         self.flowing_in.retain(|p| p.node != node);
         self.flowing_out.retain(|p| p.node != node);
@@ -163,6 +185,33 @@ impl Graph {
         }];
         self.refresh(vec![sink.clone()], &mut changes);
         changes
+    }
+
+    /// From now on what enters node `from` leaves this node, or nothing does. For nodes of [`Way::Wired`]; others stay as they are.
+    pub fn wire(&mut self, node: Node, media: MediaType, from: Option<Node>) -> Vec<Change> {
+        let state = self.nodes.get_mut(&node);
+        let Some(Passage::Wired(now)) = state.and_then(|state| state.passes.get_mut(&media)) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(now, from);
+        if let Some(others) = before.and_then(|before| self.wired_to.get_mut(&(before, media))) {
+            others.remove(&node);
+        }
+        if let Some(from) = from {
+            self.wired_to.entry((from, media)).or_default().insert(node);
+        }
+        let mut changes = Vec::new();
+        let behind = self.refresh_out(&Pad::new(node, media, DEFAULT_PAD), &mut changes);
+        self.refresh(behind, &mut changes);
+        changes
+    }
+
+    /// The node that a node is wired to.
+    pub fn wired_from(&self, node: Node, media: MediaType) -> Option<Node> {
+        match self.nodes.get(&node)?.passes.get(&media)? {
+            Passage::Wired(from) => *from,
+            Passage::Here => None,
+        }
     }
 
     /// What feeds this sink pad now.
@@ -243,10 +292,33 @@ impl Graph {
         Some(source)
     }
 
-    fn passes(&self, pad: &Pad) -> bool {
-        self.nodes
-            .get(&pad.node)
-            .is_some_and(|n| n.passes.contains(&pad.media))
+    fn passage(&self, pad: &Pad) -> Option<Passage> {
+        self.nodes.get(&pad.node)?.passes.get(&pad.media).copied()
+    }
+
+    /// The pad that media entered by which leaves a node unchanged, if there is one.
+    fn entry(&self, source: &Pad) -> Option<Pad> {
+        match self.passage(source)? {
+            Passage::Here => Some(source.clone()),
+            Passage::Wired(from) => {
+                let from = from.filter(|_| source.name == DEFAULT_PAD)?;
+                Some(Pad::new(from, source.media, DEFAULT_PAD))
+            }
+        }
+    }
+
+    /// The pads that media leaves by which enters a node that passes it.
+    fn exits(&self, sink: &Pad) -> Vec<Pad> {
+        match self.passage(sink) {
+            None => Vec::new(),
+            Some(Passage::Here) => vec![sink.clone()],
+            Some(Passage::Wired(_)) if sink.name == DEFAULT_PAD => {
+                let others = self.wired_to.get(&(sink.node, sink.media));
+                let pad = |node: &Node| Pad::new(*node, sink.media, DEFAULT_PAD);
+                others.into_iter().flatten().map(pad).collect()
+            }
+            Some(Passage::Wired(_)) => Vec::new(),
+        }
     }
 
     fn changes(&self, pad: &Pad) -> bool {
@@ -259,17 +331,19 @@ impl Graph {
     fn origin(&self, sink: &Pad) -> Option<Node> {
         let mut at = self.by_sink.get(sink)?;
         for _ in 0..=self.by_sink.len() {
-            if !self.passes(at) {
+            if self.passage(at).is_none() {
                 return self.nodes.contains_key(&at.node).then_some(at.node);
             }
-            at = self.by_sink.get(at)?;
+            at = self.by_sink.get(&self.entry(at)?)?;
         }
         None
     }
 
     fn leaves(&self, pad: &Pad) -> bool {
         match self.nodes.get(&pad.node) {
-            Some(node) if node.passes.contains(&pad.media) => self.flowing_in.contains(pad),
+            Some(node) if node.passes.contains_key(&pad.media) => self
+                .entry(pad)
+                .is_some_and(|entry| self.flowing_in.contains(&entry)),
             Some(node) => {
                 let enters = !node.changes.contains(&pad.media) || self.flowing_in.contains(pad);
                 enters && pad.name == DEFAULT_PAD && node.producing.contains(&pad.media)
@@ -287,7 +361,8 @@ impl Graph {
             if !seen.insert(sink.clone()) {
                 continue;
             }
-            if !self.passes(&sink) && sink.name == DEFAULT_PAD {
+            let passes = self.passage(&sink).is_some();
+            if !passes && sink.name == DEFAULT_PAD {
                 self.refresh_route(&sink, changes);
             }
             let enters = self.by_sink.get(&sink).is_some_and(|source| self.leaves(source));
@@ -299,8 +374,13 @@ impl Graph {
             if changed {
                 changes.push(Change::FlowIn(sink.clone(), enters));
             }
-            if self.passes(&sink) || changed && self.changes(&sink) {
-                waiting.extend(self.refresh_out(&sink, changes));
+            let exits = if changed && self.changes(&sink) {
+                vec![sink]
+            } else {
+                self.exits(&sink)
+            };
+            for exit in exits.iter().rev() {
+                waiting.extend(self.refresh_out(exit, changes));
             }
         }
     }
@@ -448,6 +528,59 @@ mod tests {
         let off = g.set_producing(1, Video, false);
         assert_eq!(off.last(), Some(&Change::FlowIn(pad(2, Video), false)));
         assert!(!g.is_flowing_out(&pad(20, Video)));
+    }
+
+    #[test]
+    fn what_enters_a_wired_node_leaves_those_that_are_wired_to_it() {
+        let mut g = graph();
+        g.add(3, |_| Way::Ends);
+        (30..34).for_each(|node| g.add(node, |_| Way::Wired));
+        g.connect(pad(1, Video), pad(30, Video));
+        assert!(routes(&g.connect(pad(31, Video), pad(2, Video))).is_empty());
+        g.connect(pad(32, Video), pad(3, Video));
+        g.set_producing(1, Video, true);
+        let on = g.wire(31, Video, Some(30));
+        assert_eq!(routes(&on), [(2, Some(1))]);
+        assert!(on.contains(&Change::FlowOut(pad(31, Video), true)), "{on:?}");
+        assert_eq!(
+            routes(&g.wire(32, Video, Some(30))),
+            [(3, Some(1))],
+            "another one too"
+        );
+        // What enters changes, and where it leaves.
+        let off = g.set_producing(1, Video, false);
+        assert_eq!(
+            off.iter()
+                .filter(|c| matches!(c, Change::FlowIn(_, false)))
+                .count(),
+            3
+        );
+        let cut = g.disconnect(&pad(1, Video), &pad(30, Video));
+        assert_eq!(routes(&cut), [(2, None), (3, None)]);
+        g.connect(pad(1, Video), pad(30, Video));
+        assert_eq!(routes(&g.wire(31, Video, Some(33))), [(2, None)]);
+        assert_eq!(routes(&g.wire(31, Video, Some(30))), [(2, Some(1))]);
+        // Either end may go.
+        assert!(routes(&g.remove(31)).contains(&(2, None)));
+        assert_eq!(routes(&g.remove(30)), [(3, None)]);
+        assert!(
+            g.wire(10, Video, Some(1)).is_empty(),
+            "it passes what enters there"
+        );
+    }
+
+    #[test]
+    fn a_wired_node_gives_back_what_enters_it_and_circles_end() {
+        let mut g = graph();
+        g.add(30, |_| Way::Wired);
+        g.add(31, |_| Way::Wired);
+        g.connect(pad(1, Video), pad(30, Video));
+        g.connect(pad(30, Video), pad(1, Video));
+        assert_eq!(routes(&g.wire(30, Video, Some(30))), [(1, Some(1))]);
+        g.wire(31, Video, Some(31));
+        g.connect(pad(31, Video), pad(31, Video));
+        assert!(routes(&g.connect(pad(31, Video), pad(2, Video))).is_empty());
+        assert!(!g.is_flowing_out(&pad(31, Video)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::element::Element;
+use crate::hub::Hub;
 use crate::objects::MediaPipeline;
 use crate::server::{EventSink, Inner, Server};
 use crate::types::Tag;
@@ -25,6 +26,11 @@ pub trait Object: Any + Send + Sync {
 
     /// This object as an element, if it is one.
     fn into_element(self: Arc<Self>) -> Option<Arc<dyn Element>> {
+        None
+    }
+
+    /// This object as a hub, if it is one.
+    fn into_hub(self: Arc<Self>) -> Option<Arc<dyn Hub>> {
         None
     }
 

@@ -2,6 +2,7 @@
 
 mod endpoint;
 pub mod http_post;
+mod hubs;
 mod packets;
 pub mod player;
 pub mod recorder;
@@ -27,20 +28,31 @@ pub struct Engines {
     pub uploads: http_post::Uploads,
 }
 
+/// What new elements start with.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// `WebRtcEndpoint`s.
+    pub webrtc: webrtc::Defaults,
+    /// `RtpEndpoint`s.
+    pub rtp: rtp::Defaults,
+    /// `PlayerEndpoint`s.
+    pub player: player::Defaults,
+}
+
 /// Registers module `elements`. Fails if a configured certificate can't be used.
 pub fn register(
     registry: &mut Registry,
     engines: &Engines,
-    defaults: webrtc::Defaults,
-    rtp: rtp::Defaults,
+    defaults: Defaults,
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
     let workshop = packets::Workshop::new(&engines.timeline);
-    registry.class(rtp::class(&workshop, rtp));
-    registry.class(webrtc::class(engines.webrtc.clone(), &workshop, defaults)?);
+    registry.class(rtp::class(&workshop, defaults.rtp));
+    registry.class(webrtc::class(engines.webrtc.clone(), &workshop, defaults.webrtc)?);
     webrtc::describe_types(registry);
-    registry.class(player::class(&engines.timeline));
+    registry.class(player::class(&engines.timeline, defaults.player));
     registry.class(http_post::class(&engines.timeline, &engines.uploads));
     registry.class(recorder::class(&engines.timeline, &engines.recordings));
+    hubs::register(registry, &engines.timeline);
     Ok(())
 }

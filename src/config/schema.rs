@@ -319,6 +319,14 @@ sections! {
         hardware_encoders: bool = true,
     }
 
+    /// What `PlayerEndpoint`s read.
+    player: Player {
+        /// Whether cameras (`rtsps://`) and servers (`https://`) have to show a certificate for their name that was signed by an authority
+        /// this machine knows. Many cameras sign their own: add it to the machine's authorities (`update-ca-certificates`), or set this
+        /// to false, and whoever is between here and the camera may look on.
+        verify_certificates: bool = true,
+    }
+
     /// Recordings that go to a server: `http(s)://` and `s3://`. Keys that are empty here are taken from the environment, as
     /// Amazon's own tools do: `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
     recorder: Recorder {

@@ -63,6 +63,7 @@ webrtc.pem_certificate_rsa = ""
 webrtc.pem_certificate_ecdsa = ""
 webrtc.bandwidth_estimation = "auto"
 media.hardware_encoders = true
+player.verify_certificates = true
 recorder.spool = "/var/lib/kms/spool"
 recorder.s3_endpoint = ""
 recorder.s3_region = ""

@@ -191,6 +191,53 @@ async fn passwords_are_given_to_the_camera_and_to_nobody_else() {
 }
 
 #[tokio::test]
+async fn over_tls_a_certificate_counts_that_is_known_or_any_if_that_is_configured() {
+    let certificate = std::env::temp_dir().join(format!("kms-camera-{}.pem", std::process::id()));
+    let path = certificate.to_str().unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=camera",
+            "-days",
+            "1",
+        ])
+        .args(["-keyout", path, "-out", &format!("{path}.crt")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let both =
+        std::fs::read_to_string(format!("{path}.crt")).unwrap() + &std::fs::read_to_string(path).unwrap();
+    std::fs::write(path, both).unwrap();
+    let camera = Camera::start(&["--port", "0", "--certificate", path]);
+    assert!(camera.uri.starts_with("rtsps://"));
+    for verify in [true, false] {
+        let daemon = Daemon::with_config(&format!("[player]\nverify_certificates = {verify}"));
+        let (client, pipeline) = pipeline(&daemon).await;
+        let player = camera.player(&client, &pipeline).await;
+        let mut flows = player.on_media_flow_out_state_changed().await.unwrap();
+        let mut errors = player.on_error().await.unwrap();
+        player.play().await.unwrap();
+        if verify {
+            let error = within("an error", errors.next()).await;
+            assert_eq!(error.r#type, "RESOURCE_ERROR_NOT_AUTHORIZED", "{error:?}");
+            assert!(error.description.contains("certificate"), "{error:?}");
+        } else {
+            for _ in 0..2 {
+                assert_eq!(within("media", flows.next()).await.state, MediaFlowState::Flowing);
+            }
+        }
+    }
+    for file in [path, &format!("{path}.crt")] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn cameras_are_read_over_tcp_and_over_udp_if_that_is_asked_for_or_all_there_is() {
     // Nothing comes through over UDP.
     let rules = [

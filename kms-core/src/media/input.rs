@@ -168,6 +168,49 @@ impl Drop for DirectInput {
     }
 }
 
+/// Where media leaves a segment, on the thread that makes it: a pad of our own, which costs less than an appsink with its queue, and
+/// its signals for who may wait at it. To be dropped before its segment.
+pub struct Handover {
+    pad: gst::Pad,
+}
+
+impl Handover {
+    /// What leaves this element is given to `take`, with the pad that it came to.
+    pub fn new(
+        from: &impl IsA<gst::Element>,
+        take: impl Fn(&gst::Pad, gst::Buffer) + Send + Sync + 'static,
+    ) -> Result<Handover, MediaError> {
+        // Without a template the pad would take no other caps than its first.
+        let template = gst::PadTemplate::new(
+            "sink",
+            gst::PadDirection::Sink,
+            gst::PadPresence::Always,
+            &gst::Caps::new_any(),
+        );
+        let any = template.map_err(|e| MediaError::new(e.to_string()))?;
+        let pad = gst::Pad::builder_from_template(&any)
+            .chain_function(move |pad, _, buffer| {
+                take(pad, buffer);
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .event_function(|_, _, _| true)
+            .build();
+        let linked = from.static_pad("src").is_some_and(|out| {
+            let linked = out.link_full(&pad, gst::PadLinkCheck::empty());
+            linked.is_ok() && pad.set_active(true).is_ok()
+        });
+        match linked {
+            true => Ok(Handover { pad }),
+            false => Err(MediaError::new("Media can't be set up")),
+        }
+    }
+
+    /// The pad.
+    pub fn pad(&self) -> &gst::Pad {
+        &self.pad
+    }
+}
+
 /// A branch that is listened to.
 struct Tap {
     branch: Arc<Branch>,

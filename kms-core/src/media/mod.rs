@@ -23,7 +23,7 @@ pub use convert::normalise;
 pub use errors::error_name;
 pub use format::{Codec, Format};
 use hardware::Hardware;
-pub use input::{DirectInput, Input};
+pub use input::{DirectInput, Handover, Input};
 pub use segment::{MediaError, Report, Segment};
 pub use source::{Branch, Consumer, Origin, Quality, Source, Wanted};
 pub use transcoding::Transcoding;

@@ -138,6 +138,24 @@ impl MediaPipeline {
         }
     }
 
+    /// What enters element `source` leaves `sink` from now on, or nothing does: for elements of [`crate::graph::Way::Wired`].
+    pub fn wire(&self, sink: &ElementCore, media: MediaType, source: Option<&ElementCore>) {
+        let mut elements = lock(&self.elements);
+        let changes = elements
+            .graph
+            .wire(sink.node, media, source.map(|source| source.node));
+        apply(&elements, changes);
+    }
+
+    /// What enters element `source` leaves `sink` no more. Nothing happens if it did not.
+    pub fn unwire(&self, sink: &ElementCore, media: MediaType, source: &ElementCore) {
+        let mut elements = lock(&self.elements);
+        if elements.graph.wired_from(sink.node, media) == Some(source.node) {
+            let changes = elements.graph.wire(sink.node, media, None);
+            apply(&elements, changes);
+        }
+    }
+
     /// A terminal element began or stopped to produce media.
     pub(crate) fn set_producing(&self, node: Node, media: MediaType, producing: bool) {
         let mut elements = lock(&self.elements);

@@ -1,5 +1,7 @@
 //! The classes of module `core`, one a file. Abstract ones are functions generic over the class that inherits them.
 
+pub mod hub;
+mod hub_port;
 pub mod media_element;
 pub mod media_object;
 pub mod media_pipeline;
@@ -9,6 +11,7 @@ mod server_manager;
 use crate::registry::Registry;
 use crate::types::{ElementStats, EndpointStats};
 
+pub use hub_port::HubPort;
 pub use media_pipeline::MediaPipeline;
 pub use pass_through::PassThrough;
 pub use server_manager::ServerManager;
@@ -22,6 +25,10 @@ pub mod names {
         MediaElement,
         /// A pipeline.
         MediaPipeline,
+        /// Any hub.
+        Hub,
+        /// A port of a hub.
+        HubPort,
     }
 }
 
@@ -30,6 +37,7 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.class(server_manager::class());
     registry.class(media_pipeline::class());
     registry.class(pass_through::class());
+    registry.class(hub_port::class());
     registry
         .describe_type::<ElementStats>("core")
         .describe_type::<EndpointStats>("core");

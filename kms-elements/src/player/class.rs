@@ -7,8 +7,9 @@ use kms_core::objects::{MediaPipeline, names};
 use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, Ref, event, params, record};
 
+use super::Defaults;
 use super::endpoint::PlayerEndpoint;
-use super::uri::PlayerUri;
+use super::uri::{PlayerUri, Reading};
 use crate::endpoint::uri_endpoint;
 
 params! {
@@ -55,7 +56,7 @@ event! { "kurento"
 }
 
 /// The class.
-pub(crate) fn class(timeline: &Timeline) -> Class<PlayerEndpoint> {
+pub(crate) fn class(timeline: &Timeline, defaults: Defaults) -> Class<PlayerEndpoint> {
     let timeline = timeline.clone();
     Class::<PlayerEndpoint>::new(
         "PlayerEndpoint",
@@ -68,9 +69,13 @@ pub(crate) fn class(timeline: &Timeline) -> Class<PlayerEndpoint> {
         let uri = PlayerUri::parse(&p.uri)?;
         let cache = u32::try_from(p.network_cache).ok().filter(|c| *c <= 60_000);
         let cache = cache.ok_or_else(|| Error::new(Code::IllegalParam, "networkCache should be 0 to 60000 milliseconds"))?;
+        let reading = Reading {
+            cache,
+            verify_certificates: defaults.verify_certificates,
+        };
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.PlayerEndpoint")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let this = PlayerEndpoint::new(element, uri, cache, &timeline);
+        let this = PlayerEndpoint::new(element, uri, reading, &timeline);
         pipeline.join(this.clone());
         Ok(this)
     })

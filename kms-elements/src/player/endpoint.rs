@@ -15,7 +15,7 @@ use super::camera;
 use super::class::{ConnectionLost, ConnectionRestored, EndOfStream, VideoInfo};
 use super::reconnect::{Backoff, CHECK, SILENCE};
 use super::session::{Listener, Session};
-use super::uri::PlayerUri;
+use super::uri::{BAD_CERTIFICATE, PlayerUri, Reading};
 use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
 use crate::sources::Sources;
 
@@ -45,8 +45,7 @@ struct Playing {
 pub struct PlayerEndpoint {
     element: ElementCore,
     uri: PlayerUri,
-    /// Milliseconds that media of cameras may be late.
-    cache: u32,
+    reading: Reading,
     timeline: Timeline,
     sources: Sources,
     /// Changed by clients on any connection and by what the session reports on its threads. Not held when the graph or a source is
@@ -62,14 +61,14 @@ impl PlayerEndpoint {
     pub(super) fn new(
         element: ElementCore,
         uri: PlayerUri,
-        cache: u32,
+        reading: Reading,
         timeline: &Timeline,
     ) -> Arc<PlayerEndpoint> {
         let sources = Sources::new(&element, timeline, "player");
         Arc::new_cyclic(|this| PlayerEndpoint {
             sources,
             element,
-            cache,
+            reading,
             timeline: timeline.clone(),
             playing: Mutex::new(Playing {
                 reconnects: uri.is_live(),
@@ -115,7 +114,7 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let origin = self.uri.origin(self.cache, !playing.refused);
+            let origin = self.uri.origin(self.reading, !playing.refused);
             let session = Session::new(playing.number, origin, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");
@@ -343,6 +342,13 @@ impl PlayerEndpoint {
         tracing::warn!(uri = %self.uri, element, detail = %self.uri.redact(detail), "{}", self.uri.redact(error.message()));
         lock(&self.playing).state = UriEndpointState::Stop;
         self.end_session();
+        if ["TLS", "Secure connection"]
+            .iter()
+            .any(|word| detail.contains(word))
+        {
+            let error = gst::glib::Error::new(gst::ResourceError::NotAuthorized, BAD_CERTIFICATE);
+            return self.tell_failure(&error);
+        }
         // Sources say little when they get no connection, so it is looked whether there is such a host.
         let unreachable = element == "source"
             && (error.matches(gst::StreamError::Failed) || error.matches(gst::ResourceError::OpenReadWrite));

@@ -13,3 +13,10 @@ mod uri;
 
 pub(crate) use class::{EndOfStream, class};
 pub use endpoint::PlayerEndpoint;
+
+/// What new endpoints start with.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// Whether certificates of cameras and servers have to be signed by an authority that this machine knows.
+    pub verify_certificates: bool,
+}

@@ -9,6 +9,15 @@ use protocol::{Code, Error};
 use super::camera::Address;
 use super::session::Origin;
 
+/// How media is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// Milliseconds that packets from a camera may be late.
+    pub(super) cache: u32,
+    /// Whether certificates of cameras and servers have to be signed by an authority that this machine knows.
+    pub(super) verify_certificates: bool,
+}
+
 /// What can be played. Printed, it shows no user and no password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct PlayerUri {
@@ -47,14 +56,14 @@ impl PlayerUri {
         })
     }
 
-    /// For a session that plays it. `cache`: milliseconds that packets from a camera may be late. `over_tcp`: a camera
-    /// is asked for TCP, as all are at first; otherwise GStreamer tries what else there is.
-    pub(super) fn origin(&self, cache: u32, over_tcp: bool) -> Origin {
+    /// For a session that plays it. `over_tcp`: a camera is asked for TCP, as all are at first; otherwise GStreamer tries what
+    /// else there is.
+    pub(super) fn origin(&self, reading: Reading, over_tcp: bool) -> Origin {
         Origin {
             uri: self.full.clone(),
             live: self.is_live(),
             camera: self.camera().filter(|_| over_tcp),
-            set_up: Box::new(move |source| set_up_source(source, cache)),
+            set_up: Box::new(move |source| set_up_source(source, reading)),
         }
     }
 
@@ -106,14 +115,18 @@ impl PlayerUri {
     }
 }
 
-fn set_up_source(source: &gst::Element, cache: u32) {
+/// What clients are told.
+pub(super) const BAD_CERTIFICATE: &str = "its certificate is not accepted: it is for another name, out of date, or of an authority that this \
+                                          machine doesn't know (see player.verify_certificates)";
+
+fn set_up_source(source: &gst::Element, reading: Reading) {
     let set = |name: &str, value: &str| {
         if source.has_property(name) {
             source.set_property_from_str(name, value);
         }
     };
     // For cameras: how long packets may be late.
-    set("latency", &cache.to_string());
+    set("latency", &reading.cache.to_string());
     // A camera that answers nothing, in microseconds: UDP is given up for TCP after the first, the camera after the second.
     if source.has_property("tcp-timeout") {
         set("timeout", "5000000");
@@ -121,6 +134,18 @@ fn set_up_source(source: &gst::Element, cache: u32) {
     } else if source.has_property("user-agent") {
         // HTTP: seconds.
         set("timeout", "10");
+    }
+    if !reading.verify_certificates {
+        set("tls-validation-flags", "0");
+        set("ssl-strict", "false");
+    } else if source.has_property("tls-validation-flags") {
+        // Asked about a certificate that does not hold. What rtspsrc itself says of it is "Generic error".
+        source.connect("accept-certificate", false, |values| {
+            if let Some(Ok(source)) = values.first().map(|v| v.get::<gst::Element>()) {
+                gst::element_error!(source, gst::ResourceError::NotAuthorized, ("{BAD_CERTIFICATE}"));
+            }
+            Some(false.to_value())
+        });
     }
 }
 

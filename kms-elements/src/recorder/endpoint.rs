@@ -203,6 +203,7 @@ impl RecorderEndpoint {
             name: self.core().name(),
             segments: changeable.segments().unwrap_or_default(),
             gaps: changeable.gaps,
+            latency: self.element.latency().clone(),
         };
         let writer = Arc::new(Writer::new(&self.timeline, plan, tell));
         state.ended = [false; 2];

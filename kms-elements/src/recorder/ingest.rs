@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gst::prelude::*;
-use kms_core::media::{Branch, Codec, DirectInput, Input, MediaError, Report, Segment, Timeline};
+use kms_core::media::{Branch, Codec, DirectInput, Handover, Input, MediaError, Report, Segment, Timeline};
 
 /// One buffer that may be written.
 pub(super) struct Arrived {
@@ -76,8 +76,7 @@ pub(super) struct Ingest {
     codec: Codec,
     shape: Option<(i32, i32)>,
     entry: Entry,
-    /// What comes out of the segment.
-    sink: gst::Pad,
+    out: Handover,
     /// Stopped when it is dropped.
     _segment: Segment,
 }
@@ -129,35 +128,17 @@ impl Ingest {
                  avenc_aac bitrate=96000 ! {parser}"
             ))?,
         };
-        // Less than an appsink costs, which has a queue, and signals for who may wait at it. Without a template the pad would take no
-        // other caps than its first.
-        let template = gst::PadTemplate::new(
-            "sink",
-            gst::PadDirection::Sink,
-            gst::PadPresence::Always,
-            &gst::Caps::new_any(),
-        );
-        let any = template.map_err(|e| MediaError::new(e.to_string()))?;
-        let sink = gst::Pad::builder_from_template(&any)
-            .chain_function(move |pad, _, buffer| {
-                if let Some(arrived) = Arrived::at(pad, buffer) {
-                    tell(Told::Arrived(arrived));
-                }
-                Ok(gst::FlowSuccess::Ok)
-            })
-            .event_function(|_, _, _| true)
-            .build();
-        let parsed = parser.static_pad("src").map(|pad| {
-            let linked = pad.link_full(&sink, gst::PadLinkCheck::empty());
-            linked.is_ok() && sink.set_active(true).is_ok()
-        });
-        let failed = || MediaError::new("Media can't be set up");
-        parsed.filter(|linked| *linked).ok_or_else(failed)?;
+        let out = Handover::new(&parser, move |pad, buffer| {
+            if let Some(arrived) = Arrived::at(pad, buffer) {
+                tell(Told::Arrived(arrived));
+            }
+        })?;
         let entry = match shape {
             None => Entry::Direct(DirectInput::new(&segment, &parser)?),
             Some(_) => {
                 let input = Input::new(&segment, longest)?;
-                input.appsrc().link(&parser).map_err(|_| failed())?;
+                let failed = |_| MediaError::new("Media can't be set up");
+                input.appsrc().link(&parser).map_err(failed)?;
                 Entry::Queued(input)
             }
         };
@@ -166,7 +147,7 @@ impl Ingest {
             codec,
             shape,
             entry,
-            sink,
+            out,
             _segment: segment,
         })
     }
@@ -199,7 +180,7 @@ impl Ingest {
 
     /// Asks whoever encodes it for a keyframe.
     pub(super) fn request_keyframe(&self) {
-        request_keyframe(&self.sink);
+        request_keyframe(self.out.pad());
     }
 }
 

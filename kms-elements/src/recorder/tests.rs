@@ -158,6 +158,7 @@ impl File {
             name: name.into(),
             segments,
             gaps,
+            latency: Arc::default(),
         };
         let writer = Writer::new(timeline, plan, move |news| {
             let _ = sender.try_send(news);

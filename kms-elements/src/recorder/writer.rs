@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use gst::ClockTime;
 use gst::prelude::*;
+use kms_core::element::Latency;
 use kms_core::media::{Codec, Format, MediaError, Quality, Report, Source, Timeline, Wanted};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
@@ -152,6 +153,8 @@ pub(super) struct Plan {
     pub(super) segments: Segments,
     /// What to do about gaps.
     pub(super) gaps: GapsFixMethod,
+    /// How old media is when it comes.
+    pub(super) latency: Arc<Latency>,
 }
 
 struct Shared {
@@ -283,6 +286,9 @@ impl Shared {
             return;
         }
         let now = self.timeline.now();
+        self.plan
+            .latency
+            .note(kind, now.saturating_sub(arrived.pts).into());
         let mut state = lock(&self.state);
         let track = &mut state.tracks[index(kind)];
         track.came = Some(now);

@@ -4,6 +4,8 @@
 mod rounds;
 mod scene;
 
+use std::collections::BTreeSet;
+
 use kms_client::ObjectId;
 use protocol::Code;
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ enum Gives {
     Nothing,
     /// It passes on what it gets.
     WhatItGets,
+    /// It passes on what it gets, once its hub is told.
+    WhatItsHubIsTold,
     /// By this operation.
     By(&'static str),
     /// When a file is uploaded to it.
@@ -27,7 +31,9 @@ enum Gives {
 
 struct Class {
     name: &'static str,
-    /// Parameters of the constructor, besides the pipeline.
+    /// For ports: the class of their hub.
+    hub: Option<&'static str>,
+    /// Parameters of the constructor, besides the pipeline or the hub.
     params: Value,
     gives: Gives,
     /// What begins its work, as far as one element alone can.
@@ -37,6 +43,7 @@ struct Class {
 fn classes(scene: &Scene) -> Vec<Class> {
     let class = |name, params, gives, begin| Class {
         name,
+        hub: None,
         params,
         gives,
         begin,
@@ -85,7 +92,25 @@ fn classes(scene: &Scene) -> Vec<Class> {
             Some(("generateOffer", json!({}))),
         ),
     ]
+    .into_iter()
+    .chain(HUBS.map(|hub| Class {
+        name: "HubPort",
+        hub: Some(hub),
+        params: json!({}),
+        gives: Gives::WhatItsHubIsTold,
+        begin: None,
+    }))
+    .collect()
 }
+
+/// All classes of hubs, each tried by its ports.
+const HUBS: [&str; 5] = [
+    "AlphaBlending",
+    "Composite",
+    "Dispatcher",
+    "DispatcherOneToMany",
+    "Mixer",
+];
 
 /// What the daemon says of its classes: client/tests/api.json, which another test holds against it.
 fn described() -> Vec<Value> {
@@ -104,26 +129,26 @@ fn lineage<'a>(all: &'a [Value], name: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
-async fn every_class_of_elements_is_tried() {
+async fn every_class_of_elements_and_hubs_is_tried() {
     let all = described();
-    let mut elements: Vec<&str> = all
-        .iter()
-        .filter(|c| c["abstract"] != true)
-        .map(|c| c["name"].as_str().unwrap())
-        .filter(|name| lineage(&all, name).iter().any(|c| c["name"] == "MediaElement"))
-        .collect();
-    elements.sort_unstable();
+    let kinds_of = |ancestor: &str| -> BTreeSet<&str> {
+        let concrete = all.iter().filter(|c| c["abstract"] != true);
+        concrete
+            .map(|c| c["name"].as_str().unwrap())
+            .filter(|name| lineage(&all, name).iter().any(|c| c["name"] == ancestor))
+            .collect()
+    };
     let scene = Scene::new(2).await;
-    let mut tried: Vec<&str> = classes(&scene).iter().map(|c| c.name).collect();
-    tried.sort_unstable();
-    assert_eq!(tried, elements);
+    let tried: BTreeSet<&str> = classes(&scene).iter().map(|c| c.name).collect();
+    assert_eq!(tried, kinds_of("MediaElement"));
+    assert_eq!(BTreeSet::from(HUBS), kinds_of("Hub"));
 }
 
 #[tokio::test]
 async fn each_is_connected_both_ways_reconnected_and_released_while_media_flows() {
     let scene = Scene::new(90).await;
     for class in classes(&scene) {
-        println!("{}", class.name);
+        println!("{} {}", class.name, class.hub.unwrap_or_default());
         // New ones for each: on a busy machine all of them together may take longer than a file.
         let (source, other) = (scene.player().await, scene.player().await);
         flows(&scene, &class, &source, &other).await;
@@ -171,7 +196,7 @@ async fn flows(scene: &Scene, class: &Class, source: &ObjectId, other: &ObjectId
         None => None,
     };
     scene.connect(other, &element).await;
-    if class.gives == Gives::WhatItGets {
+    if matches!(class.gives, Gives::WhatItGets | Gives::WhatItsHubIsTold) {
         receiver.receives(class.name).await;
     }
     if let Some(beyond) = &beyond {
@@ -266,9 +291,14 @@ fn bad_constructor_params(scene: &Scene, class: &Class, element: &ObjectId, desc
         };
         params
     };
+    let parent = if class.hub.is_some() {
+        "hub"
+    } else {
+        "mediaPipeline"
+    };
     let mut bad = vec![
-        changed("mediaPipeline", Some(json!(element))),
-        changed("mediaPipeline", Some(json!("nobody"))),
+        changed(parent, Some(json!(element))),
+        changed(parent, Some(json!("nobody"))),
     ];
     for param in described["constructor"].as_array().unwrap() {
         let name = param["name"].as_str().unwrap();

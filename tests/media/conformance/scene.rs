@@ -6,7 +6,7 @@ use kms_client::{Client, ObjectId};
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use super::{Class, Gives};
+use super::{Class, Gives, HUBS};
 use crate::daemon::Daemon;
 use crate::files::{Folder, make, uri};
 use crate::player::{WEBM, within};
@@ -20,6 +20,7 @@ pub(super) struct Scene {
     pub(super) daemon: Daemon,
     pub(super) client: Client,
     pub(super) pipeline: ObjectId,
+    hubs: Vec<ObjectId>,
     folder: Folder,
 }
 
@@ -51,7 +52,17 @@ impl Scene {
         let url = format!("ws://{}/kurento", daemon.address);
         let client = Client::connect(&url).await.unwrap();
         let pipeline = client.create("MediaPipeline", json!({})).await.unwrap();
+        let mut hubs = Vec::new();
+        for hub in HUBS {
+            hubs.push(
+                client
+                    .create(hub, json!({"mediaPipeline": pipeline}))
+                    .await
+                    .unwrap(),
+            );
+        }
         Scene {
+            hubs,
             daemon,
             client,
             pipeline,
@@ -67,8 +78,15 @@ impl Scene {
     /// All parameters of a class's constructor.
     pub(super) fn params(&self, class: &Class) -> Value {
         let mut params = class.params.clone();
-        params["mediaPipeline"] = json!(self.pipeline);
+        match class.hub {
+            None => params["mediaPipeline"] = json!(self.pipeline),
+            Some(hub) => params["hub"] = json!(self.hub(hub)),
+        }
         params
+    }
+
+    fn hub(&self, class: &str) -> &ObjectId {
+        &self.hubs[HUBS.iter().position(|hub| *hub == class).unwrap()]
     }
 
     pub(super) async fn create(&self, class: &Class) -> ObjectId {
@@ -106,10 +124,30 @@ impl Scene {
         self.invoke(source, "disconnect", json!({"sink": sink})).await;
     }
 
-    /// How many elements the pipeline has.
+    /// How many elements the pipeline and its hubs have.
     pub(super) async fn children(&self) -> usize {
-        let children = self.invoke(&self.pipeline, "getChildren", json!({})).await;
-        children.as_array().unwrap().len()
+        let mut count = 0;
+        for parent in [&self.pipeline].into_iter().chain(&self.hubs) {
+            let children = self.invoke(parent, "getChildren", json!({})).await;
+            count += children.as_array().unwrap().len();
+        }
+        count - self.hubs.len()
+    }
+
+    /// Tells a hub that what enters a port leaves it again.
+    async fn tell_hub(&self, class: &str, port: &ObjectId) {
+        let calls = match class {
+            "AlphaBlending" => vec![("setMaster", json!({"source": port, "zOrder": 0}))],
+            "Dispatcher" => vec![("connect", json!({"source": port, "sink": port}))],
+            "DispatcherOneToMany" => vec![("setSource", json!({"source": port}))],
+            "Mixer" => ["AUDIO", "VIDEO"]
+                .map(|media| ("connect", json!({"media": media, "source": port, "sink": port})))
+                .to_vec(),
+            _ => vec![],
+        };
+        for (operation, params) in calls {
+            self.invoke(self.hub(class), operation, params).await;
+        }
     }
 
     /// Makes an element give media, if it ever does.
@@ -121,6 +159,7 @@ impl Scene {
         };
         match class.gives {
             Gives::Nothing | Gives::WhatItGets => {}
+            Gives::WhatItsHubIsTold => self.tell_hub(class.hub.unwrap(), element).await,
             Gives::By(operation) => drop(self.invoke(element, operation, json!({})).await),
             Gives::AnUpload => {
                 let url = self.invoke(element, "getUrl", json!({})).await;

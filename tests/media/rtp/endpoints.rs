@@ -238,7 +238,8 @@ async fn received(endpoint: &RtpEndpoint, direction: StatsType, counter: &str, c
 }
 
 #[tokio::test]
-async fn latency_from_a_camera_to_the_network_is_told() {
+async fn latency_from_a_camera_to_the_network_and_to_a_file_is_told() {
+    let folder = Folder::new();
     let camera = Camera::start(&["--port", "0"]);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
@@ -250,19 +251,34 @@ async fn latency_from_a_camera_to_the_network_is_told() {
         free_ports()
     );
     endpoint.process_offer(&sdp("127.0.0.1", &[line])).await.unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&folder.path("latency.mp4")))
+        .media_profile(MediaProfileSpecType::Mp4VideoOnly)
+        .await
+        .unwrap();
     player.connect(&endpoint).await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
     player.play().await.unwrap();
+    told("to the network", async || endpoint.get_stats().await.unwrap()).await;
+    told("to a file", async || recorder.get_stats().await.unwrap()).await;
+}
+
+/// Waits until statistics say how old video is when it leaves.
+async fn told(where_to: &str, statistics: impl AsyncFn() -> BTreeMap<String, Stats>) {
     for _ in 0..300 {
-        let stats = endpoint.get_stats().await.unwrap();
+        let stats = statistics().await;
         let own = stats.values().find(|s| s.r#type == StatsType::Endpoint).unwrap();
         if let Some(latency) = own.extra["E2ELatency"].as_array().and_then(|l| l.first()) {
             assert_eq!(latency["type"], "VIDEO");
             let milliseconds = latency["avg"].as_f64().unwrap() / 1e6;
             // Packets that come in order don't wait for the cache. How long they take depends on how busy the machine is.
-            assert!((0.01..1_000.0).contains(&milliseconds), "{milliseconds} ms");
+            assert!(
+                (0.01..1_000.0).contains(&milliseconds),
+                "{where_to}: {milliseconds} ms"
+            );
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("nothing measured: {:?}", endpoint.get_stats().await.unwrap());
+    panic!("nothing measured {where_to}");
 }

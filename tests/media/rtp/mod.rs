@@ -13,9 +13,10 @@ use crate::recorder::{judge, out_of_sync};
 
 use kms_client::Client;
 use kms_client::api::types::{
-    ConnectionState, CryptoSuite, MediaProfileSpecType, MediaState, SDES, StatsType,
+    ConnectionState, CryptoSuite, MediaProfileSpecType, MediaState, SDES, Stats, StatsType,
 };
 use kms_client::api::*;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
