@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::stubs::{Handle, Object, Request, Subscribe, awaitable, object};
 use crate::{Client, ObjectId};
 
-/// A hub that lays pictures over that of a master, 30 a second. Each port hears the others.
+/// A hub that lays pictures over that of a master, 30 a second; there are none before the master has one.
+/// Each port hears the others.
 #[derive(Debug, Clone)]
 pub struct AlphaBlending(Handle);
 

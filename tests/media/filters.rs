@@ -16,7 +16,7 @@ use crate::recorder::judge;
 const MP4: [&str; 6] = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
 
 /// What ffmpeg decodes a file's stream to.
-fn decoded(file: &Path, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn decoded(file: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(file)

@@ -8,6 +8,7 @@ mod daemon;
 mod files;
 mod filters;
 mod http_post;
+mod hubs;
 mod network;
 mod player;
 mod recorder;

@@ -41,8 +41,6 @@ params! {
     }
 }
 
-/// The mixed picture before there is a master.
-const SIZE: (u32, u32) = (640, 480);
 /// No master is larger.
 const LARGEST: u32 = 4096;
 /// Pictures a second.
@@ -66,20 +64,28 @@ struct Arranged(Mutex<Settings>);
 struct Settings {
     /// The master and its height in the stack.
     master: Option<(String, i32)>,
+    /// Its size, once there is a picture of it. It stays when the master goes.
+    size: Option<(u32, u32)>,
     places: HashMap<String, Place>,
 }
 
 impl Arrangement for Arranged {
-    fn plan(&self, shown: &[Shown<'_>]) -> Plan {
-        let settings = lock(&self.0);
+    fn rate(&self) -> u32 {
+        RATE
+    }
+
+    fn plan(&self, shown: &[Shown<'_>]) -> Option<Plan> {
+        let mut settings = lock(&self.0);
         let master = settings.master.as_ref();
         let found = master.and_then(|(id, _)| shown.iter().find(|shown| shown.id == id));
         let even = |length: u32| (length & !1).clamp(2, LARGEST);
-        Plan {
-            size: found.map_or(SIZE, |master| (even(master.size.0), even(master.size.1))),
-            rate: RATE,
+        settings.size = found
+            .map(|master| (even(master.size.0), even(master.size.1)))
+            .or(settings.size);
+        Some(Plan {
+            size: settings.size?,
             background: [16, 128, 128],
-        }
+        })
     }
 
     fn places(&self, shown: &[Shown<'_>], canvas: Rect) -> Vec<(usize, Rect)> {
@@ -114,11 +120,11 @@ pub(super) fn class(timeline: &Timeline) -> Class<AlphaBlending> {
     Class::<AlphaBlending>::new(
         "AlphaBlending",
         "elements",
-        "A hub that lays pictures over that of a master, 30 a second. Each port hears the others.",
+        "A hub that lays pictures over that of a master, 30 a second; there are none before the master has one. Each port hears the others.",
     )
     .extends(hub::class())
     .constructor(move |call, p: InPipeline| {
-        let hub = new_hub(&call, &p.media_pipeline, "kurento.AlphaBlending")?;
+        let hub = new_hub(call, &p.media_pipeline, "kurento.AlphaBlending")?;
         let arranged = Arc::<Arranged>::default();
         Ok(Arc::new(AlphaBlending {
             hub,
@@ -163,8 +169,8 @@ mod tests {
         let arranged = Arranged::default();
         let shown =
             [("a", (320, 241)), ("b", (64, 64)), ("c", (64, 64))].map(|(id, size)| Shown { id, size });
-        assert_eq!(arranged.plan(&shown).size, SIZE);
-        assert!(arranged.places(&shown, Rect::of(SIZE)).is_empty());
+        assert!(arranged.plan(&shown).is_none(), "there is no master");
+        assert!(arranged.places(&shown, Rect::of((64, 64))).is_empty());
         {
             let mut settings = lock(&arranged.0);
             settings.master = Some(("a".into(), 1));
@@ -179,7 +185,9 @@ mod tests {
                 settings.places.insert(id.into(), place);
             }
         }
-        assert_eq!(arranged.plan(&shown).size, (320, 240));
+        let size = |shown| arranged.plan(shown).map(|plan| plan.size);
+        assert_eq!(size(&shown), Some((320, 240)));
+        assert_eq!(size(&[]), Some((320, 240)), "the master has gone");
         let places = arranged.places(&shown, Rect::of((320, 240)));
         assert_eq!(places.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2, 0, 1]);
         assert_eq!(places[1].1, Rect::of((320, 240)));

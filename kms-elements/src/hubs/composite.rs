@@ -139,7 +139,9 @@ struct Colour([u8; 3]);
 impl Colour {
     /// `#RRGGBB`.
     fn parse(text: &str) -> Option<Colour> {
-        let digits = text.strip_prefix('#').filter(|d| d.len() == 6 && d.is_ascii())?;
+        let digits = text
+            .strip_prefix('#')
+            .filter(|d| d.len() == 6 && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         let part = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
         Some(Colour([part(0)?, part(2)?, part(4)?]))
     }
@@ -160,12 +162,15 @@ impl Colour {
 }
 
 impl Arrangement for Arranged {
-    fn plan(&self, _shown: &[Shown<'_>]) -> Plan {
-        Plan {
+    fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    fn plan(&self, _shown: &[Shown<'_>]) -> Option<Plan> {
+        Some(Plan {
             size: self.size,
-            rate: self.rate,
             background: lock(&self.settings).background.ycbcr(),
-        }
+        })
     }
 
     fn places(&self, shown: &[Shown<'_>], canvas: Rect) -> Vec<(usize, Rect)> {
@@ -224,7 +229,7 @@ pub(super) fn class(timeline: &Timeline) -> Class<Composite> {
     .constructor(move |call, p: Create| {
         let size = (within("width", p.width, 16..=4096, true)?, within("height", p.height, 16..=4096, true)?);
         let rate = within("framerate", p.framerate, 1..=60, false)?;
-        let hub = new_hub(&call, &p.media_pipeline, "kurento.Composite")?;
+        let hub = new_hub(call, &p.media_pipeline, "kurento.Composite")?;
         let audio = AudioMixer::new(&timeline);
         let arranged = Arc::new(Arranged {
             size,

@@ -45,7 +45,7 @@ pub(super) fn class() -> Class<Dispatcher> {
     )
     .extends(hub::class())
     .constructor(|call, p: InPipeline| {
-        let hub = new_hub(&call, &p.media_pipeline, "kurento.Dispatcher")?;
+        let hub = new_hub(call, &p.media_pipeline, "kurento.Dispatcher")?;
         Ok(Arc::new(Dispatcher { hub }))
     })
     .method(

@@ -65,7 +65,7 @@ pub(super) fn class() -> Class<DispatcherOneToMany> {
     )
     .extends(hub::class())
     .constructor(|call, p: InPipeline| {
-        let hub = new_hub(&call, &p.media_pipeline, "kurento.DispatcherOneToMany")?;
+        let hub = new_hub(call, &p.media_pipeline, "kurento.DispatcherOneToMany")?;
         Ok(Arc::new(DispatcherOneToMany {
             hub,
             chosen: Mutex::default(),

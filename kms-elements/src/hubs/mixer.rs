@@ -98,7 +98,7 @@ pub(super) fn class(timeline: &Timeline) -> Class<Mixer> {
     )
     .extends(hub::class())
     .constructor(move |call, p: InPipeline| {
-        let hub = new_hub(&call, &p.media_pipeline, "kurento.Mixer")?;
+        let hub = new_hub(call, &p.media_pipeline, "kurento.Mixer")?;
         Ok(Arc::new(Mixer {
             hub,
             timeline: timeline.clone(),

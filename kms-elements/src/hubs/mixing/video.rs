@@ -71,16 +71,16 @@ pub(in crate::hubs) struct Shown<'a> {
 pub(in crate::hubs) struct Plan {
     /// Width and height of the mixed picture, even.
     pub(in crate::hubs) size: (u32, u32),
-    /// Pictures a second.
-    pub(in crate::hubs) rate: u32,
     /// Y, Cb and Cr of what is behind.
     pub(in crate::hubs) background: [u8; 3],
 }
 
 /// Decides where pictures go.
 pub(in crate::hubs) trait Arrangement: Send + Sync {
-    /// How the mixed picture is to be. May change from one to the next.
-    fn plan(&self, shown: &[Shown<'_>]) -> Plan;
+    /// Pictures a second.
+    fn rate(&self) -> u32;
+    /// How the mixed picture is to be. May change from one to the next. `None`: there is none yet.
+    fn plan(&self, shown: &[Shown<'_>]) -> Option<Plan>;
     /// Places of those that are shown, with their number, lowest first. Those that are not named are not shown.
     fn places(&self, shown: &[Shown<'_>], canvas: Rect) -> Vec<(usize, Rect)>;
 }
@@ -193,8 +193,7 @@ fn size_of(info: &VideoInfo) -> (u32, u32) {
 
 impl Mixer for VideoMixer {
     fn step(&self) -> gst::ClockTime {
-        let plan = self.arrangement.plan(&shown(&self.pictures()));
-        gst::ClockTime::SECOND / u64::from(plan.rate.max(1))
+        gst::ClockTime::SECOND / u64::from(self.arrangement.rate().max(1))
     }
 
     fn is_wanted(&self) -> bool {
@@ -215,11 +214,13 @@ impl Mixer for VideoMixer {
     fn mix(&self, at: gst::ClockTime) {
         let pictures = self.pictures();
         let shown = shown(&pictures);
-        let plan = self.arrangement.plan(&shown);
+        let Some(plan) = self.arrangement.plan(&shown) else {
+            return;
+        };
         let canvas = Rect::of(plan.size);
         let places = self.arrangement.places(&shown, canvas);
         let mut painter = lock(&self.painter);
-        let Some((info, mut frame)) = painter.canvas(&plan) else {
+        let Some((info, mut frame)) = painter.canvas(&plan, self.arrangement.rate()) else {
             return;
         };
         let now = self.timeline.now();
@@ -237,7 +238,7 @@ impl Mixer for VideoMixer {
         let mut buffer = frame.into_buffer();
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(at);
-            buffer.set_duration(gst::ClockTime::SECOND / u64::from(plan.rate.max(1)));
+            buffer.set_duration(self.step());
         }
         if let Ok(caps) = info.to_caps() {
             self.outlet.push(&caps, buffer);
@@ -266,9 +267,9 @@ type Canvas = VideoFrame<gst_video::video_frame::Writable>;
 
 impl Painter {
     /// An empty picture.
-    fn canvas(&mut self, plan: &Plan) -> Option<(VideoInfo, Canvas)> {
+    fn canvas(&mut self, plan: &Plan, rate: u32) -> Option<(VideoInfo, Canvas)> {
         let (width, height) = plan.size;
-        let rate = gst::Fraction::new(i32::try_from(plan.rate).unwrap_or(15), 1);
+        let rate = gst::Fraction::new(i32::try_from(rate).unwrap_or(15), 1);
         let wanted = VideoInfo::builder(VideoFormat::I420, width, height)
             .fps(rate)
             .build()
@@ -333,7 +334,13 @@ fn converter(from: &VideoInfo, to: &VideoInfo, place: Rect) -> Option<VideoConve
     config.set_dest_height(Some(pixels(place.height)));
     config.set_fill_border(false);
     config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
-    VideoConverter::new(from, to, Some(config)).ok()
+    // It refuses to convert between frame rates, which it has nothing to do with.
+    let to = VideoInfo::builder(VideoFormat::I420, to.width(), to.height()).fps(from.fps());
+    let made = to
+        .build()
+        .and_then(|to| VideoConverter::new(from, &to, Some(config)));
+    made.inspect_err(|error| tracing::warn!(%error, ?from, "a picture can't be mixed"))
+        .ok()
 }
 
 /// Takes the colours away.
@@ -351,6 +358,61 @@ fn grey(frame: &mut Canvas, place: Rect) {
             let at = row as usize * stride + left;
             if let Some(colours) = data.get_mut(at..at + width) {
                 colours.fill(128);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of one brightness.
+    fn picture((width, height): (u32, u32), brightness: u8) -> Picture {
+        let info = VideoInfo::builder(VideoFormat::I420, width, height)
+            .build()
+            .expect("a size");
+        let bytes = vec![brightness; info.size()];
+        Picture {
+            info,
+            buffer: gst::Buffer::from_mut_slice(bytes),
+            came: gst::ClockTime::ZERO,
+        }
+    }
+
+    #[test]
+    fn pictures_are_drawn_where_they_belong_and_nowhere_else() {
+        gst::init().expect("GStreamer");
+        let size = (64, 48);
+        let plan = Plan {
+            size,
+            background: [16, 128, 128],
+        };
+        let part = Rect {
+            x: 32,
+            y: 0,
+            width: 16,
+            height: 12,
+        };
+        for (from, place) in [
+            (size, Rect::of(size)),
+            ((32, 24), Rect::of(size)),
+            (size, part),
+            ((16, 12), part),
+        ] {
+            let mut painter = Painter::default();
+            let (info, mut frame) = painter.canvas(&plan, 25).expect("a canvas");
+            painter.draw(&mut frame, "a", &picture(from, 200), place);
+            let stride = info.stride()[0] as usize;
+            let data = frame.plane_data(0).expect("a plane");
+            for y in 0..size.1 {
+                for x in 0..size.0 {
+                    let inside = (place.x..place.x + place.width).contains(&x)
+                        && (place.y..place.y + place.height).contains(&y);
+                    let wanted = if inside { 200 } else { 16 };
+                    let found = data[y as usize * stride + x as usize];
+                    assert_eq!(found, wanted, "{from:?} in {place:?} at {x}, {y}");
+                }
             }
         }
     }
