@@ -1714,9 +1714,53 @@ impl WebRtcEndpointCreateDataChannel {
 
 awaitable!(WebRtcEndpointCreateDataChannel => ());
 
+/// Finds QR and bar codes in video, ten times a second, in the newest picture. The video passes as it is and
+/// waits for nothing.
+#[derive(Debug, Clone)]
+pub struct ZBarFilter(Handle);
+
+impl ZBarFilter {
+    /// Creates a `ZBarFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Subscribes to [`CodeFound`](events::CodeFound).
+    pub fn on_code_found(&self) -> Subscribe<events::CodeFound> {
+        self.handle().on()
+    }
+}
+
+object!(ZBarFilter);
+impl Filter for ZBarFilter {}
+impl MediaElement for ZBarFilter {}
+impl MediaObject for ZBarFilter {}
+
 /// Events, as they come out of a subscription.
 pub mod events {
     use super::*;
+
+    /// A code has come into view: once for each, until it was away for two seconds.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct CodeFound {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// What kind of code, as zbar calls it: `QR-Code`, `EAN-13`, `UPC-A`, `CODE-128` and others.
+        pub code_type: String,
+        /// What it says.
+        pub value: String,
+    }
+
+    impl crate::stubs::Event for CodeFound {
+        const NAME: &'static str = "CodeFound";
+    }
 
     /// The camera is gone: it ended the connection, or sent nothing for 4 seconds. It is tried again until it
     /// is back. Not in Kurento.

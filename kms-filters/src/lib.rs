@@ -2,6 +2,7 @@
 
 mod filter;
 mod gstreamer;
+mod zbar;
 
 use kms_core::Registry;
 use kms_core::media::Timeline;
@@ -10,4 +11,5 @@ use kms_core::media::Timeline;
 pub fn register(registry: &mut Registry, timeline: &Timeline) {
     registry.module("filters", "Filters that change media on its way.");
     registry.class(gstreamer::class(timeline));
+    registry.class(zbar::class(timeline));
 }

@@ -1,6 +1,7 @@
 //! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
 
 mod camera;
+mod codes;
 mod conformance;
 #[path = "../control_plane/daemon.rs"]
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gst::prelude::*;
 
@@ -58,7 +58,11 @@ pub enum Report {
 pub struct Segment {
     pipeline: gst::Pipeline,
     orders: Arc<Orders>,
+    hearer: Arc<OnceLock<Hearer>>,
 }
+
+/// Who hears what elements find in media.
+type Hearer = Box<dyn Fn(&gst::StructureRef) + Send + Sync>;
 
 /// Something that takes its time, to be done with a pipeline.
 type Order = Box<dyn FnOnce(&gst::Pipeline) + Send>;
@@ -107,11 +111,7 @@ impl Segment {
     pub fn new(timeline: &Timeline, name: &str, report: impl Fn(Report) + Send + Sync + 'static) -> Segment {
         let pipeline = gst::Pipeline::with_name(name);
         timeline.apply(&pipeline);
-        Segment::watch(&pipeline, report);
-        Segment {
-            pipeline,
-            orders: Arc::default(),
-        }
+        Segment::of(pipeline, report)
     }
 
     /// One that keeps time by itself: for files, which begin at zero and can be paused and sought in.
@@ -122,14 +122,29 @@ impl Segment {
     ) -> Segment {
         let pipeline = gst::Pipeline::with_name(name);
         pipeline.use_clock(Some(timeline.clock()));
-        Segment::watch(&pipeline, report);
+        Segment::of(pipeline, report)
+    }
+
+    fn of(pipeline: gst::Pipeline, report: impl Fn(Report) + Send + Sync + 'static) -> Segment {
+        let hearer: Arc<OnceLock<Hearer>> = Arc::default();
+        Segment::watch(&pipeline, report, hearer.clone());
         Segment {
             pipeline,
             orders: Arc::default(),
+            hearer,
         }
     }
 
-    fn watch(pipeline: &gst::Pipeline, report: impl Fn(Report) + Send + Sync + 'static) {
+    /// Elements tell what they find in media, such as a bar code: this hears it, on their threads. The first to ask is heard.
+    pub fn hear(&self, hearer: impl Fn(&gst::StructureRef) + Send + Sync + 'static) {
+        let _ = self.hearer.set(Box::new(hearer));
+    }
+
+    fn watch(
+        pipeline: &gst::Pipeline,
+        report: impl Fn(Report) + Send + Sync + 'static,
+        hearer: Arc<OnceLock<Hearer>>,
+    ) {
         let Some(bus) = pipeline.bus() else { return };
         let report = Arc::new(report);
         let weak = pipeline.downgrade();
@@ -143,6 +158,11 @@ impl Segment {
                     report(Report::State(change.current()))
                 }
                 gst::MessageView::Eos(_) => report(Report::EndOfStream),
+                gst::MessageView::Element(told) => {
+                    if let (Some(hearer), Some(structure)) = (hearer.get(), told.structure()) {
+                        hearer(structure);
+                    }
+                }
                 gst::MessageView::Error(error) => report(Report::Failed {
                     element: message.src().map(|s| s.name().to_string()).unwrap_or_default(),
                     error: error.error(),

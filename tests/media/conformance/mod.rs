@@ -61,6 +61,7 @@ fn classes(scene: &Scene) -> Vec<Class> {
             Gives::WhatItGets,
             Some(("getCommand", json!({}))),
         ),
+        class("ZBarFilter", json!({}), Gives::WhatItGets, None),
         class(
             "PlayerEndpoint",
             played,
