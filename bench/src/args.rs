@@ -16,6 +16,7 @@ Scenarios:
   memory        memory of an endpoint, not negotiated and negotiated
   cameras       RTSP cameras into MP4 as they are, and ffmpeg beside it
   transcode     H.264 to VP8 for 20 viewers, and a bare pipeline of GStreamer beside it
+  mix           four pictures into one, and a bare compositor of GStreamer beside it
   all           all of them (default), Janus too if it is installed
 
 Options:
@@ -48,6 +49,8 @@ pub(crate) enum Scenario {
     Cameras,
     /// Conversion.
     Transcode,
+    /// A conference in one picture.
+    Mix,
     /// All of it.
     All,
 }
@@ -102,6 +105,7 @@ impl Args {
                 "memory" => args.scenario = Scenario::Memory,
                 "cameras" => args.scenario = Scenario::Cameras,
                 "transcode" => args.scenario = Scenario::Transcode,
+                "mix" => args.scenario = Scenario::Mix,
                 "all" => args.scenario = Scenario::All,
                 "--peers" => args.peers = number(&argument, arguments.next())?,
                 "--viewers" => args.viewers = number(&argument, arguments.next())?,

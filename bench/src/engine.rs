@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kms_client::Client;
-use kms_client::api::types::MediaProfileSpecType;
+use kms_client::api::types::{MediaProfileSpecType, MediaType};
 use kms_client::api::*;
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ pub(crate) async fn transcode(kms: &str, viewers: usize, window: Duration) -> Re
     let folder = Folder::new()?;
     let file = folder.file("film.mp4");
     let seconds = (WARM_UP + window).as_secs() + 30;
-    make_film(&file, seconds)?;
+    make_film(&file, "1280x720", seconds)?;
 
     let server = Server::start_kms(kms).await?;
     let client = Client::connect(server.url()).await?;
@@ -111,21 +111,87 @@ pub(crate) async fn transcode(kms: &str, viewers: usize, window: Duration) -> Re
     let _ = client.close_session().await;
     server.stop().await?;
 
-    // The same elements with the same settings (kms-core/src/media/encoders.rs), and nothing else.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    let pipeline = format!(
-        "filesrc location={} ! qtdemux ! h264parse ! identity sync=true ! avdec_h264 ! videoconvert ! video/x-raw,format=I420 ! \
-         vp8enc target-bitrate=1500000 deadline=1 cpu-used=8 threads={threads} end-usage=cbr keyframe-max-dist=120 \
-         buffer-initial-size=300 buffer-optimal-size=500 buffer-size=800 min-quantizer=2 max-quantizer=56 lag-in-frames=0 \
-         error-resilient=default static-threshold=1 ! fakesink async=false",
-        file.display()
-    );
-    let mut command = Command::new("gst-launch-1.0");
-    let bare = [Process::start(
-        command.arg("-q").args(pipeline.split_whitespace()),
-    )?];
+    let bare = [launch(&format!(
+        "filesrc location={} ! qtdemux ! h264parse ! identity sync=true ! avdec_h264 ! videoconvert ! video/x-raw,format=I420 ! {} ! \
+         fakesink async=false",
+        file.display(),
+        vp8_encoder()
+    ))?];
     let theirs = measure(WORK, "gst-launch", window, || together(&bare)).await?;
     Ok([ours, theirs])
+}
+
+/// Four films in one picture, encoded once: in kms, and in a bare pipeline of GStreamer at the same time.
+pub(crate) async fn mix(kms: &str, window: Duration) -> Result<[Cost; 2]> {
+    const WORK: &str = "four 640x360 into 720p25, VP8";
+    let folder = Folder::new()?;
+    let file = folder.file("film.mp4");
+    make_film(&file, "640x360", (2 * WARM_UP + window).as_secs() + 30)?;
+
+    let server = Server::start_kms(kms).await?;
+    let client = Client::connect(server.url()).await?;
+    let pipeline = MediaPipeline::create(&client).await?;
+    let hub = Composite::create(&client, &pipeline)
+        .width(1280)
+        .height(720)
+        .framerate(25)
+        .await?;
+    for _ in 0..4 {
+        let player =
+            PlayerEndpoint::create(&client, &pipeline, &format!("file://{}", file.display())).await?;
+        let port = HubPort::create(&client, &hub).await?;
+        // Without sound, which the other has not.
+        player.connect(&port).media_type(MediaType::Video).await?;
+        player.play().await?;
+    }
+    let viewer = RtpEndpoint::create(&client, &pipeline).await?;
+    // To nobody: the discard port.
+    let offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nb=AS:1500\r\nm=video 9 RTP/AVP 96\r\n\
+                 a=rtpmap:96 VP8/90000\r\na=recvonly\r\n";
+    viewer.process_offer(offer).await?;
+    let port = HubPort::create(&client, &hub).await?;
+    port.connect(&viewer).media_type(MediaType::Video).await?;
+
+    let decoded = format!(
+        "filesrc location={} ! qtdemux ! h264parse ! identity sync=true ! avdec_h264 ! videoconvert ! video/x-raw,format=I420 ! queue ! mix.",
+        file.display()
+    );
+    let bare = [launch(&format!(
+        "compositor name=mix background=black sink_1::xpos=640 sink_2::ypos=360 sink_3::xpos=640 sink_3::ypos=360 ! \
+         video/x-raw,format=I420,width=1280,height=720,framerate=25/1 ! {} ! fakesink async=false {decoded} {decoded} {decoded} {decoded}",
+        vp8_encoder()
+    ))?];
+    let (ours, theirs) = tokio::join!(
+        measure(WORK, "kms", window, || server.usage()),
+        measure(WORK, "gst-launch", window, || together(&bare)),
+    );
+    let sent = viewer.get_stats().await?;
+    let sent = sent
+        .values()
+        .filter_map(|s| s.extra.get("packetsSent")?.as_i64())
+        .max();
+    if sent.unwrap_or_default() < 100 {
+        return Err(Error::Server(format!("kms sent {sent:?} packets only")));
+    }
+    let _ = client.close_session().await;
+    server.stop().await?;
+    Ok([ours?, theirs?])
+}
+
+/// The same element with the same settings as in kms (kms-core/src/media/encoders.rs).
+fn vp8_encoder() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    format!(
+        "vp8enc target-bitrate=1500000 deadline=1 cpu-used=8 threads={threads} end-usage=cbr keyframe-max-dist=120 \
+         buffer-initial-size=300 buffer-optimal-size=500 buffer-size=800 min-quantizer=2 max-quantizer=56 lag-in-frames=0 \
+         error-resilient=default static-threshold=1"
+    )
+}
+
+/// Nothing but a pipeline of GStreamer.
+fn launch(pipeline: &str) -> Result<Process> {
+    let mut command = Command::new("gst-launch-1.0");
+    Process::start(command.arg("-q").args(pipeline.split_whitespace()))
 }
 
 async fn measure(
@@ -177,18 +243,11 @@ fn start_cameras(count: usize) -> Result<(Process, Vec<String>)> {
     Ok((cameras, uris))
 }
 
-/// A moving picture of 1280x720 at 25 frames a second, H.264 without B-frames, and a tone.
-fn make_film(file: &Path, seconds: u64) -> Result<()> {
+/// A moving picture of this size at 25 frames a second, H.264 without B-frames, and a tone.
+fn make_film(file: &Path, size: &str, seconds: u64) -> Result<()> {
     let made = Command::new("ffmpeg")
-        .args([
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=1280x720:rate=25",
-        ])
+        .args(["-v", "error", "-y", "-f", "lavfi", "-i"])
+        .arg(format!("testsrc2=size={size}:rate=25"))
         .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
         .args(["-t", &seconds.to_string(), "-g", "50", "-c:v", "libx264"])
         .args(["-preset", "ultrafast", "-b:v", "2M", "-c:a", "aac"])

@@ -98,7 +98,7 @@ async fn scenarios(args: &Args) -> Result<Report> {
         server.stop().await?;
     }
     let window = Duration::from_secs(args.seconds);
-    for scenario in [Scenario::Cameras, Scenario::Transcode] {
+    for scenario in [Scenario::Cameras, Scenario::Transcode, Scenario::Mix] {
         if !all && args.scenario != scenario {
             continue;
         }
@@ -108,6 +108,7 @@ async fn scenarios(args: &Args) -> Result<Report> {
         }
         report.engine.extend(match scenario {
             Scenario::Cameras => engine::cameras(&args.kms, args.cameras, window).await?,
+            Scenario::Mix => engine::mix(&args.kms, window).await?,
             _ => engine::transcode(&args.kms, TRANSCODE_VIEWERS, window).await?,
         });
     }

@@ -140,6 +140,56 @@ pub trait BaseRtpEndpoint: SdpEndpoint {
     }
 }
 
+/// Replaces what has the colour of a part of the picture, such as a green wall, by an image. The colour is
+/// learnt from the first ten pictures.
+#[derive(Debug, Clone)]
+pub struct ChromaFilter(Handle);
+
+impl ChromaFilter {
+    /// Creates a `ChromaFilter` in the server.
+    pub fn create(
+        client: &Client,
+        media_pipeline: &MediaPipeline,
+        window: &types::WindowParam,
+    ) -> ChromaFilterCreate {
+        ChromaFilterCreate(
+            Request::create(client)
+                .arg("mediaPipeline", media_pipeline.id())
+                .arg("window", window),
+        )
+    }
+
+    /// The image that takes the colour's place, stretched to the picture's size; also while video flows.
+    /// Answers once it is there. Error 40107 with the reason if it can't be had.
+    pub fn set_background(&self, uri: &str) -> Request<()> {
+        self.handle().invoke("setBackground").arg("uri", uri)
+    }
+
+    /// Black takes the colour's place.
+    pub fn unset_background(&self) -> Request<()> {
+        self.handle().invoke("unsetBackground")
+    }
+}
+
+object!(ChromaFilter);
+impl Filter for ChromaFilter {}
+impl MediaElement for ChromaFilter {}
+impl MediaObject for ChromaFilter {}
+
+/// [`ChromaFilter::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct ChromaFilterCreate(Request<ChromaFilter>);
+
+impl ChromaFilterCreate {
+    /// URI of the image that takes its place; empty: black. Default: `""`.
+    pub fn background_image(self, background_image: &str) -> Self {
+        Self(self.0.arg("backgroundImage", background_image))
+    }
+}
+
+awaitable!(ChromaFilterCreate => ChromaFilter);
+
 /// A hub that puts the pictures of all its ports into one, and gives each port the sound of the others. A
 /// picture that stands still for two seconds turns grey.
 #[derive(Debug, Clone)]
@@ -459,6 +509,53 @@ impl HubPort {
 object!(HubPort);
 impl MediaElement for HubPort {}
 impl MediaObject for HubPort {}
+
+/// Lays images over video.
+#[derive(Debug, Clone)]
+pub struct ImageOverlayFilter(Handle);
+
+impl ImageOverlayFilter {
+    /// Creates a `ImageOverlayFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Lays an image over the video, on top of those that are there; from the next picture on, also while
+    /// video flows. Answers once the image is there. Error 40107 with the reason if it can't be had; 40009 if
+    /// there are 64 already.
+    pub fn add_image(
+        &self,
+        id: &str,
+        uri: &str,
+        offset_x_percent: f64,
+        offset_y_percent: f64,
+        width_percent: f64,
+        height_percent: f64,
+        keep_aspect_ratio: bool,
+        center: bool,
+    ) -> Request<()> {
+        self.handle()
+            .invoke("addImage")
+            .arg("id", id)
+            .arg("uri", uri)
+            .arg("offsetXPercent", offset_x_percent)
+            .arg("offsetYPercent", offset_y_percent)
+            .arg("widthPercent", width_percent)
+            .arg("heightPercent", height_percent)
+            .arg("keepAspectRatio", keep_aspect_ratio)
+            .arg("center", center)
+    }
+
+    /// Takes an image away. Nothing happens if there is none of this id.
+    pub fn remove_image(&self, id: &str) -> Request<()> {
+        self.handle().invoke("removeImage").arg("id", id)
+    }
+}
+
+object!(ImageOverlayFilter);
+impl Filter for ImageOverlayFilter {}
+impl MediaElement for ImageOverlayFilter {}
+impl MediaObject for ImageOverlayFilter {}
 
 /// What can be connected: has sources and sinks for audio, video and data.
 pub trait MediaElement: MediaObject {
@@ -3447,5 +3544,19 @@ pub mod types {
         pub seekable_end: i64,
         /// How long it is; 0: not known.
         pub duration: i64,
+    }
+
+    /// A part of the picture, pixels.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct WindowParam {
+        /// Left edge. (It is called so.)
+        pub top_right_corner_x: i32,
+        /// Upper edge.
+        pub top_right_corner_y: i32,
+        /// Width, 1 or more.
+        pub width: i32,
+        /// Height, 1 or more.
+        pub height: i32,
     }
 }

@@ -1,15 +1,22 @@
 //! Filters: elements that change media on its way.
 
+mod chroma;
 mod filter;
 mod gstreamer;
+mod image;
+mod overlay;
+mod painter;
 mod zbar;
 
 use kms_core::Registry;
 use kms_core::media::Timeline;
 
-/// Registers module `filters`. Official clients refuse a server that does not have it.
+/// Registers module `filters`, which official clients refuse to be without, and module `chroma`.
 pub fn register(registry: &mut Registry, timeline: &Timeline) {
     registry.module("filters", "Filters that change media on its way.");
     registry.class(gstreamer::class(timeline));
+    registry.class(overlay::class(timeline));
     registry.class(zbar::class(timeline));
+    registry.module("chroma", "A filter that replaces a colour.");
+    registry.class(chroma::class(timeline));
 }

@@ -1,19 +1,17 @@
 //! `ZBarFilter`: finds QR and bar codes.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use gst::prelude::*;
-use kms_core::graph::Way;
-use kms_core::media::{MediaError, Segment, Source, Timeline};
+use kms_core::media::{MediaError, Segment, Timeline};
 use kms_core::object::lock;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::types::MediaType;
-use kms_core::{Class, Element, ElementCore, Object, ObjectCore};
+use kms_core::{Class, ElementCore, Object};
 use protocol::{Error, Ref, event, params};
 
-use crate::filter::{Filter, HasFilter, Work, filter};
+use crate::filter::{Filter, Work, filter, filter_object};
 
 /// Codes are looked for this often, in the newest picture.
 const INTERVAL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -169,41 +167,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ZBarFilter> {
     .event::<CodeFound>()
 }
 
-impl HasFilter for ZBarFilter {
-    fn filter(&self) -> &Arc<Filter> {
-        &self.filter
-    }
-}
-
-impl Object for ZBarFilter {
-    fn core(&self) -> &ObjectCore {
-        &self.filter.element().object
-    }
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-    fn into_element(self: Arc<Self>) -> Option<Arc<dyn Element>> {
-        Some(self)
-    }
-    fn released(&self) {
-        self.filter.released();
-    }
-}
-
-impl Element for ZBarFilter {
-    fn element(&self) -> &ElementCore {
-        self.filter.element()
-    }
-    fn way(&self, media: MediaType) -> Way {
-        self.filter.way(media)
-    }
-    fn source(&self, media: MediaType) -> Option<Arc<Source>> {
-        self.filter.source(media)
-    }
-    fn fed_by(&self, media: MediaType, source: Option<&Arc<dyn Element>>) {
-        self.filter.fed_by(media, source);
-    }
-}
+filter_object!(ZBarFilter);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 // Hubs between browsers.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Party, until } from './party.mjs';
+import { Party, sleep, until } from './party.mjs';
 import { browser, pipeline } from './stage.mjs';
 
 const BOTH = ['audio', 'video'];
@@ -100,5 +101,54 @@ describe('hubs that route', () => {
     await call(hub, 'setSource', next);
     await sees(one, 160);
     await hub.release();
+  });
+});
+
+describe('a conference in one picture', () => {
+  const guests = [];
+  let hub;
+
+  /** A page that sends, and gets what the hub has for it. */
+  async function guest() {
+    const party = await presenter(320, BOTH);
+    const port = await hub.createHubPort();
+    await party.endpoint.connect(port);
+    await port.connect(party.endpoint);
+    guests.push({ party, port });
+    return party;
+  }
+
+  before(async () => {
+    hub = await pipeline.create('Composite', { width: 640, height: 480, framerate: 25 });
+  });
+
+  after(async () => {
+    for (const { party } of guests) {
+      await party.endpoint.release();
+      await party.close();
+    }
+    await hub.release();
+  });
+
+  it('shows all of them to each, and who comes or goes freezes nobody', async () => {
+    const first = await guest();
+    await sees(first, 640);
+    const begun = await first.run('now');
+    const second = await guest();
+    await sees(second, 640);
+    const third = await guest();
+    await sees(third, 640);
+    for (const party of [first, second, third]) {
+      await until('something is heard', async () => (await party.numbers()).audio.totalAudioEnergy > 0, 15);
+    }
+    const { party, port } = guests.pop();
+    await port.release();
+    await party.endpoint.release();
+    await party.close();
+    await sleep(1000);
+    const { count, longestGap } = await first.run('framesSince', begun);
+    // On two cores that decode and encode for three browsers and run them, too.
+    assert.ok(count > 25 && longestGap < 1000, `${count} pictures, the longest pause ${longestGap} ms`);
+    if (process.env.KMS_SHOTS) await first.page.screenshot({ path: join(process.env.KMS_SHOTS, 'conference.png') });
   });
 });

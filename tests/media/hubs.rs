@@ -30,7 +30,7 @@ struct Stage {
 }
 
 /// A picture without a change of colour, and a tone.
-fn film(path: &Path, video: &str, tone: f64, loudness: f64) {
+pub(crate) fn film(path: &Path, video: &str, tone: f64, loudness: f64) {
     let made = Command::new("ffmpeg")
         .args([
             "-v", "error", "-y", "-f", "lavfi", "-i", video, "-f", "lavfi", "-i",

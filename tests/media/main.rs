@@ -11,6 +11,7 @@ mod filters;
 mod http_post;
 mod hubs;
 mod network;
+mod overlays;
 mod player;
 mod recorder;
 mod recorder_faults;

@@ -21,7 +21,7 @@ use kms_core::{Element, ElementCore, events};
 use self::flow::Flow;
 use self::level::{LONGEST_ROW, Level};
 use self::making::{Beginning, Failure, Made, Running};
-pub(crate) use class::{HasFilter, filter};
+pub(crate) use class::{HasFilter, filter, filter_object};
 
 /// A filter that has failed so often since it was connected is not begun anew when its source changes.
 const MOST_FAILURES: u32 = 3;

@@ -1,17 +1,15 @@
 //! The remote class `GStreamerFilter`.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use kms_core::graph::Way;
-use kms_core::media::{Source, Timeline};
+use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::types::MediaType;
-use kms_core::{Class, Element, ElementCore, Object, ObjectCore};
+use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, Ref, params, remote_enum};
 
 use super::chain::Chain;
-use crate::filter::{Filter, HasFilter, filter};
+use crate::filter::{Filter, filter, filter_object};
 
 remote_enum! { "kurento"
     /// The kind of media that a filter changes.
@@ -114,41 +112,8 @@ pub(crate) fn class(timeline: &Timeline) -> Class<GStreamerFilter> {
     )
 }
 
-impl HasFilter for GStreamerFilter {
-    fn filter(&self) -> &Arc<Filter> {
-        &self.filter
-    }
-}
-
-impl Object for GStreamerFilter {
-    fn core(&self) -> &ObjectCore {
-        &self.filter.element().object
-    }
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-    fn into_element(self: Arc<Self>) -> Option<Arc<dyn Element>> {
-        Some(self)
-    }
-    fn released(&self) {
-        self.filter.released();
-    }
-}
-
-impl Element for GStreamerFilter {
-    fn element(&self) -> &ElementCore {
-        self.filter.element()
-    }
-    fn way(&self, media: MediaType) -> Way {
-        self.filter.way(media)
-    }
-    fn source(&self, media: MediaType) -> Option<Arc<Source>> {
-        self.filter.source(media)
-    }
-    fn fed_by(&self, media: MediaType, source: Option<&Arc<dyn Element>>) {
-        self.filter.fed_by(media, source);
-    }
+filter_object!(GStreamerFilter
     fn dot_parameters(&self) -> Vec<(String, String)> {
         vec![("command".into(), self.command.clone())]
     }
-}
+);

@@ -63,6 +63,13 @@ fn classes(scene: &Scene) -> Vec<Class> {
         ),
         class("ZBarFilter", json!({}), Gives::WhatItGets, None),
         class(
+            "ChromaFilter",
+            json!({"window": {"topRightCornerX": 0, "topRightCornerY": 0, "width": 8, "height": 8}}),
+            Gives::WhatItGets,
+            None,
+        ),
+        class("ImageOverlayFilter", json!({}), Gives::WhatItGets, None),
+        class(
             "PlayerEndpoint",
             played,
             Gives::By("play"),

@@ -1,0 +1,7 @@
+//! Images over video.
+
+mod class;
+mod drawing;
+mod layers;
+
+pub(crate) use class::class;
