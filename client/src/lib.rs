@@ -35,6 +35,10 @@ mod connection;
 mod error;
 mod events;
 pub mod generate;
+#[allow(
+    clippy::too_many_arguments,
+    reason = "operations have the parameters that Kurento gave them"
+)]
 mod generated;
 mod ids;
 mod stubs;

@@ -171,8 +171,12 @@ impl File {
         let Some(out) = &mut self.outs[index(kind)] else {
             return Written::Nowhere;
         };
+        // A source's time may be set back when it is known better, as with a camera's first sender report: what follows needs the picture
+        // all the same. (What comes behind a keyframe but is shown before it is no loss.)
+        let went_back = kind == MediaType::Video && out.reached.is_some_and(|reached| arrived.dts <= reached);
+        let place = place.or_else(|| self.time.beginning().filter(|_| went_back));
         let Some(mut place) = place else {
-            // What follows a keyframe can't be decoded without it. (What comes behind one but is shown before it is no loss.)
+            // What follows a keyframe can't be decoded without it.
             out.needs_keyframe |= kind == MediaType::Video && arrived.is_keyframe();
             return Written::Nowhere;
         };
@@ -198,6 +202,7 @@ impl File {
             out.fill(place);
         }
         out.needs_keyframe = false;
+        out.reached = Some(arrived.dts);
         let dts = self.time.place(arrived.dts).unwrap_or_default();
         let known = arrived.duration();
         // A picture lasts until the next: what follows a pause must not come at the same time.

@@ -33,6 +33,11 @@ impl FileTime {
         (running_time >= self.opened).then(|| ClockTime::from_nseconds(at))
     }
 
+    /// Where the first media since the beginning or the last pause is; `None`: not begun, or paused.
+    pub(super) fn beginning(&self) -> Option<ClockTime> {
+        self.place(self.opened)
+    }
+
     /// Media of this running time comes directly behind what was written: what is missing in between is left out.
     pub(super) fn skip_to(&mut self, running_time: ClockTime) {
         if self.zero.is_some() {

@@ -19,6 +19,8 @@ pub(super) struct Output {
     pub(super) codec: Codec,
     pub(super) time: TrackTime,
     pub(super) needs_keyframe: bool,
+    /// When what was written last is decoded, running time.
+    pub(super) reached: Option<ClockTime>,
     /// Motion JPEG's last picture, which is its own filler.
     last_picture: Option<gst::Buffer>,
     pub(super) dropped: Dropped,
@@ -79,6 +81,7 @@ impl Output {
             codec,
             time: TrackTime::default(),
             needs_keyframe: codec.kind() == MediaType::Video,
+            reached: None,
             last_picture: None,
             dropped: Dropped::default(),
             written: 0,
