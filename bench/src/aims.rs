@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::Cost;
+use crate::engine::{Cost, MIX};
 use crate::report::Report;
 
 /// Peers and viewers that the aims for media are set for.
@@ -105,8 +105,9 @@ fn engine_aims(costs: &[Cost]) -> Vec<Aim> {
     let mut aims = Vec::new();
     for pair in costs.chunks_exact(2) {
         let [ours, theirs] = pair else { continue };
-        let (cpu, memory) = match theirs.by {
-            "ffmpeg" => (1.5, Some(0.2)),
+        let (cpu, memory) = match (theirs.by, ours.work) {
+            ("ffmpeg", _) => (1.5, Some(0.2)),
+            (_, MIX) => (1.3, None),
             _ => (1.15, None),
         };
         let what = |what: &str| format!("{}, {what} of {}", ours.work, theirs.by);

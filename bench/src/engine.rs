@@ -121,9 +121,11 @@ pub(crate) async fn transcode(kms: &str, viewers: usize, window: Duration) -> Re
     Ok([ours, theirs])
 }
 
+/// What [`mix`] measures.
+pub(crate) const MIX: &str = "four 640x360 into 720p25, VP8";
+
 /// Four films in one picture, encoded once: in kms, and in a bare pipeline of GStreamer at the same time.
 pub(crate) async fn mix(kms: &str, window: Duration) -> Result<[Cost; 2]> {
-    const WORK: &str = "four 640x360 into 720p25, VP8";
     let folder = Folder::new()?;
     let file = folder.file("film.mp4");
     make_film(&file, "640x360", (2 * WARM_UP + window).as_secs() + 30)?;
@@ -162,8 +164,8 @@ pub(crate) async fn mix(kms: &str, window: Duration) -> Result<[Cost; 2]> {
         vp8_encoder()
     ))?];
     let (ours, theirs) = tokio::join!(
-        measure(WORK, "kms", window, || server.usage()),
-        measure(WORK, "gst-launch", window, || together(&bare)),
+        measure(MIX, "kms", window, || server.usage()),
+        measure(MIX, "gst-launch", window, || together(&bare)),
     );
     let sent = viewer.get_stats().await?;
     let sent = sent
