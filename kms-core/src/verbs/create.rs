@@ -44,7 +44,8 @@ async fn set_properties(
     class: &ClassEntry,
     properties: &Map<String, Value>,
 ) {
-    for (name, value) in properties {
+    // The official JavaScript client sends the pipeline with all that a pipeline creates, with ports of hubs too.
+    for (name, value) in properties.iter().filter(|(name, _)| *name != "mediaPipeline") {
         let mut chars = name.chars();
         let setter = chars
             .next()

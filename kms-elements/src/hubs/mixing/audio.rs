@@ -167,12 +167,11 @@ impl AudioMixer {
 
     /// A port goes.
     pub(in crate::hubs) fn remove(&self, id: &str) {
-        lock(&self.ports).retain(|port| {
-            if port.id == id {
-                port.inlet.set_source(None);
-            }
-            port.id != id
-        });
+        let gone = self.port(id);
+        lock(&self.ports).retain(|port| port.id != id);
+        if let Some(gone) = gone {
+            gone.inlet.set_source(None);
+        }
         for port in self.ports() {
             port.hear(|heard| {
                 if let Heard::Ports(ids) = heard {
