@@ -24,4 +24,4 @@ wait_until_open 127.0.0.1 "$port" $daemon 10 || { cat "$work/log"; echo "$kms di
 # Built outside of the tree, for git knows nothing of Maven.
 cp -r tests/java "$work/java"
 timeout 300 mvn --quiet --batch-mode -Dstyle.color=never --file "$work/java/pom.xml" compile exec:java \
-    -Dexec.args="ws://127.0.0.1:$port/kurento $work $work/film.mp4" || { cat "$work/log"; exit 1; }
+    -Dexec.args="ws://127.0.0.1:$port/kurento $work $work/film.mp4" | sed 's/\x1b\[[0-9;]*m//g' || { cat "$work/log"; exit 1; }
