@@ -34,10 +34,8 @@ fn give_back_memory() {
     const LARGE: i32 = 128 * 1024;
     // SAFETY: mallopt takes two numbers, and is called before there are other threads. No crate we use offers it.
     #[allow(unsafe_code)]
-    let done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
-    if done != 1 {
-        tracing::debug!("the C library keeps large pieces of memory");
-    }
+    // Should it be refused, the daemon is larger; nothing else.
+    let _done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
 }
 
 #[cfg(not(target_env = "gnu"))]

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use gst::prelude::*;
 use kms_core::media::{MediaError, Segment, Timeline};
 use kms_core::object::lock;
-use kms_core::objects::{MediaPipeline, names};
+use kms_core::objects::{InPipeline, MediaPipeline};
 use kms_core::types::MediaType;
 use kms_core::{Class, ElementCore, Object};
-use protocol::{Error, Ref, event, params};
+use protocol::{Error, event};
 
 use crate::filter::{Filter, Work, filter, filter_object};
 
@@ -19,14 +19,6 @@ const INTERVAL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 const LEFT: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// Codes that are remembered; of more, those that were seen longest ago are told again.
 const MOST_CODES: usize = 256;
-
-params! {
-    /// Parameters of the constructor.
-    pub struct Create {
-        /// The pipeline it belongs to.
-        media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
-    }
-}
 
 event! { "kurento"
     /// A code has come into view: once for each, until it was away for two seconds.
@@ -153,7 +145,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ZBarFilter> {
         "Finds QR and bar codes in video, ten times a second, in the newest picture. The video passes as it is and waits for nothing.",
     )
     .extends(filter())
-    .constructor(move |call, p: Create| {
+    .constructor(move |call, p: InPipeline| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.ZBarFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;

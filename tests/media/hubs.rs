@@ -136,27 +136,10 @@ impl Recording {
         self.recorder.stop_and_wait().await.unwrap();
         let (codecs, _) = judge(&self.file);
         assert_eq!(codecs, ["aac", "h264"]);
-        let raw = decoded(
-            &self.file,
-            &[
-                "-an",
-                "-fps_mode",
-                "passthrough",
-                "-pix_fmt",
-                "rgb24",
-                "-f",
-                "rawvideo",
-            ],
-        );
-        assert_eq!(
-            raw.len() % (width * height * 3),
-            0,
-            "pictures of {width}x{height}"
-        );
         let sound = decoded(&self.file, &["-vn", "-ac", "1", "-ar", "48000", "-f", "s16le"]);
         Recorded {
             width,
-            pictures: raw.chunks_exact(width * height * 3).map(<[u8]>::to_vec).collect(),
+            pictures: pictures(&self.file, (width, height)),
             sound: sound
                 .chunks_exact(2)
                 .map(|s| f64::from(i16::from_le_bytes([s[0], s[1]])))
@@ -189,7 +172,27 @@ impl Recorded {
     }
 }
 
-fn is(found: [u8; 3], wanted: [u8; 3]) -> bool {
+/// All pictures of a file, red, green and blue of each pixel.
+pub(crate) fn pictures(file: &Path, (width, height): (usize, usize)) -> Vec<Vec<u8>> {
+    let raw = decoded(
+        file,
+        &[
+            "-an",
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            "rgb24",
+            "-f",
+            "rawvideo",
+        ],
+    );
+    let size = width * height * 3;
+    assert_eq!(raw.len() % size, 0, "pictures of {width}x{height}");
+    raw.chunks_exact(size).map(<[u8]>::to_vec).collect()
+}
+
+/// Whether it is about this colour.
+pub(crate) fn is(found: [u8; 3], wanted: [u8; 3]) -> bool {
     found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 40)
 }
 

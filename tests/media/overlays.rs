@@ -10,8 +10,7 @@ use protocol::Code;
 
 use crate::daemon::Daemon;
 use crate::files::{Folder, uri};
-use crate::filters::decoded;
-use crate::hubs::film;
+use crate::hubs::{film, is, pictures};
 use crate::player::{pipeline, within};
 
 const WIDTH: usize = 320;
@@ -19,29 +18,14 @@ const HEIGHT: usize = 240;
 
 /// Colours at two places of each picture, as parts of its width and height: red, green, blue.
 fn colours(file: &Path, places: [(f64, f64); 2]) -> Vec<[[u8; 3]; 2]> {
-    let raw = decoded(
-        file,
-        &[
-            "-an",
-            "-fps_mode",
-            "passthrough",
-            "-pix_fmt",
-            "rgb24",
-            "-f",
-            "rawvideo",
-        ],
-    );
     let at = |picture: &[u8], (x, y): (f64, f64)| {
         let at = ((y * HEIGHT as f64) as usize * WIDTH + (x * WIDTH as f64) as usize) * 3;
         [picture[at], picture[at + 1], picture[at + 2]]
     };
-    raw.chunks_exact(WIDTH * HEIGHT * 3)
+    pictures(file, (WIDTH, HEIGHT))
+        .iter()
         .map(|picture| places.map(|place| at(picture, place)))
         .collect()
-}
-
-fn is(found: [u8; 3], wanted: [u8; 3]) -> bool {
-    found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 40)
 }
 
 const BLUE: [u8; 3] = [0, 0, 254];

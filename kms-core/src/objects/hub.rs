@@ -1,11 +1,8 @@
 //! The abstract class `Hub`, generic over the hub that inherits it.
 
-use std::sync::Arc;
-
-use protocol::{Code, Error};
-
+use super::media_element::pipeline_of;
+use super::media_object;
 use super::media_pipeline::Dot;
-use super::{MediaPipeline, media_object};
 use crate::class::Class;
 use crate::hub::Hub;
 
@@ -21,20 +18,15 @@ pub fn class<T: Hub>() -> Class<T> {
     .method(
         "getGstreamerDot",
         "The graph of the hub's pipeline in DOT format (Graphviz).",
-        |this, _, p: Dot| Ok(pipeline(&**this)?.dot(None, p.details)),
+        |this, _, p: Dot| Ok(pipeline_of(this.core())?.dot(None, p.details)),
     )
     .method(
         "dumpGstreamerDot",
         "Writes the graph of the hub's pipeline into the server's log.",
         |this, _, p: Dot| {
-            let dot = pipeline(&**this)?.dot(None, p.details);
+            let dot = pipeline_of(this.core())?.dot(None, p.details);
             tracing::info!(hub = this.core().id(), dot, "graph");
             Ok(())
         },
     )
-}
-
-fn pipeline(hub: &dyn Hub) -> Result<Arc<MediaPipeline>, Error> {
-    let gone = || Error::new(Code::ObjectNotFound, "The hub's pipeline was released");
-    hub.core().pipeline().ok_or_else(gone)
 }

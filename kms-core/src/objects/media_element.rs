@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::class::Class;
 use crate::element::{Element, StatsMap};
 use crate::graph::{DEFAULT_PAD, Pad};
-use crate::object::unix_millis;
+use crate::object::{ObjectCore, unix_millis};
 use crate::objects::media_pipeline::Dot;
 use crate::types::{
     AudioCaps, CONNECT_ORDER, ElementConnectionData, ElementStats, MediaLatencyStat, MediaType, StatsType,
@@ -237,10 +237,14 @@ fn ends<T: Element>(this: &Arc<T>, call: &Call, p: &Connect) -> Result<Ends, Err
 }
 
 fn pipeline(element: &dyn Element) -> Result<Arc<MediaPipeline>, Error> {
-    element
-        .core()
+    pipeline_of(element.core())
+}
+
+/// The pipeline of an object. Error 40101 if it was released.
+pub(super) fn pipeline_of(object: &ObjectCore) -> Result<Arc<MediaPipeline>, Error> {
+    object
         .pipeline()
-        .ok_or_else(|| Error::object_not_found(element.core().id()))
+        .ok_or_else(|| Error::object_not_found(object.id()))
 }
 
 fn of_kind(media: Option<MediaType>) -> impl Fn(&ElementConnectionData) -> bool {

@@ -13,7 +13,7 @@ use crate::types::{ElementStats, EndpointStats};
 
 pub use hub_port::HubPort;
 pub use media_pipeline::MediaPipeline;
-pub use pass_through::PassThrough;
+pub use pass_through::{InPipeline, PassThrough};
 pub use server_manager::ServerManager;
 
 /// Markers for references.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use kms_core::media::Timeline;
 use kms_core::object::lock;
-use kms_core::objects::{HubPort, hub, names};
+use kms_core::objects::{HubPort, InPipeline, hub, names};
 use kms_core::{Class, HubCore, Object};
 use protocol::{Code, Error, Ref, params};
 
@@ -13,7 +13,7 @@ use super::mixing::audio::AudioMixer;
 use super::mixing::layout::{Place, Rect};
 use super::mixing::video::{Arrangement, Plan, Shown};
 use super::ports::{MixedPorts, mixing_hub};
-use super::{InPipeline, hub_object, new_hub, port};
+use super::{hub_object, new_hub, port};
 
 params! {
     /// Parameters of `setMaster`.

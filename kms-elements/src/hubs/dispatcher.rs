@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use kms_core::graph::Way;
-use kms_core::objects::{hub, names};
+use kms_core::objects::{InPipeline, hub, names};
 use kms_core::types::MediaType;
 use kms_core::{Class, Hub, HubCore};
 use protocol::{Ref, params};
 
-use super::{InPipeline, KINDS, hub_object, new_hub, port, routed, wire};
+use super::{KINDS, hub_object, new_hub, port, routed, wire};
 
 params! {
     /// Parameters of `connect`.

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use kms_core::graph::Way;
 use kms_core::object::lock;
-use kms_core::objects::{HubPort, hub, names};
+use kms_core::objects::{HubPort, InPipeline, hub, names};
 use kms_core::types::MediaType;
 use kms_core::{Class, Hub, HubCore};
 use protocol::{NoParams, Ref, params};
 
-use super::{InPipeline, KINDS, hub_object, new_hub, port, routed, wire};
+use super::{KINDS, hub_object, new_hub, port, routed, wire};
 
 params! {
     /// Parameters of `setSource`.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use kms_core::graph::Way;
 use kms_core::media::{Source, Timeline};
-use kms_core::objects::{HubPort, hub, names};
+use kms_core::objects::{HubPort, InPipeline, hub, names};
 use kms_core::types::MediaType;
 use kms_core::{Class, Element, Hub, HubCore, Object};
 use protocol::{Code, Error, Ref, params};
 
 use super::mixing::audio::{AudioMixer, Heard};
-use super::{InPipeline, hub_object, new_hub, port, wire};
+use super::{hub_object, new_hub, port, wire};
 
 params! {
     /// Parameters of `connect` and `disconnect`.

@@ -16,15 +16,7 @@ use kms_core::media::Timeline;
 use kms_core::objects::{HubPort, MediaPipeline, names};
 use kms_core::types::MediaType;
 use kms_core::{Call, Element, Hub, HubCore, Registry};
-use protocol::{Code, Error, Ref, params};
-
-params! {
-    /// Parameters of constructors.
-    pub struct InPipeline {
-        /// The pipeline it belongs to.
-        media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
-    }
-}
+use protocol::{Code, Error, Ref};
 
 /// Kinds of media that go through hubs.
 const KINDS: [MediaType; 2] = [MediaType::Audio, MediaType::Video];

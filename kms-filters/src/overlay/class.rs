@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kms_core::media::Timeline;
-use kms_core::objects::{MediaPipeline, names};
+use kms_core::objects::{InPipeline, MediaPipeline};
 use kms_core::types::MediaType;
 use kms_core::{Class, ElementCore, Object};
-use protocol::{Code, Error, Ref, params};
+use protocol::{Code, Error, params};
 
 use super::layers::{Layers, Overlay, Position};
 use crate::filter::{Filter, filter, filter_object};
@@ -18,12 +18,6 @@ const MOST_IMAGES: usize = 64;
 const LONGEST_ID: usize = 256;
 
 params! {
-    /// Parameters of the constructor.
-    pub struct Create {
-        /// The pipeline it belongs to.
-        media_pipeline "mediaPipeline": Ref<names::MediaPipeline>,
-    }
-
     /// Parameters of `removeImage`.
     pub struct RemoveImage {
         /// The image's id.
@@ -93,7 +87,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ImageOverlayFilter> {
     let timeline = timeline.clone();
     Class::<ImageOverlayFilter>::new("ImageOverlayFilter", "filters", "Lays images over video.")
         .extends(filter())
-        .constructor(move |call, p: Create| {
+        .constructor(move |call, p: InPipeline| {
             let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
             let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.ImageOverlayFilter")
                 .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
