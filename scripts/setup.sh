@@ -56,12 +56,21 @@ need_gstreamer() {
     need glib-networking test -e "$(pkg-config --variable=giomoduledir gio-2.0 2>/dev/null)/libgiognutls.so"
 }
 
+# Headers, cascades that find faces, and what the bindings are generated with.
+need_opencv() {
+    need libopencv-dev pkg-config --exists 'opencv4 >= 4.5'
+    need opencv-data test -e /usr/share/opencv4/haarcascades/haarcascade_frontalface_alt2.xml
+    need clang command -v clang
+    need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so'
+}
+
 install_packages() {
     missing=()
     need build-essential cc --version
     need pkg-config pkg-config --version
     need libssl-dev pkg-config --exists 'openssl >= 3'
     need_gstreamer
+    need_opencv
     if [ "$1" = --camera ] || [ "$1" = --test ]; then
         # Debian's own Python: no other finds Debian's modules.
         need python3-gi /usr/bin/python3 -c 'import gi'

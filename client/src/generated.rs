@@ -341,6 +341,47 @@ impl MediaObject for DispatcherOneToMany {}
 /// Where media enters or leaves the server.
 pub trait Endpoint: MediaElement {}
 
+/// Lays an image over each face. Faces are looked for beside the stream, which waits for nothing, and
+/// followed in it; without an image they are not looked for.
+#[derive(Debug, Clone)]
+pub struct FaceOverlayFilter(Handle);
+
+impl FaceOverlayFilter {
+    /// Creates a `FaceOverlayFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> Request<Self> {
+        Request::create(client).arg("mediaPipeline", media_pipeline.id())
+    }
+
+    /// Lays an image over each face, in the place of the one before; also while video flows. Answers once the
+    /// image is there. Error 40107 with the reason if it can't be had.
+    pub fn set_overlayed_image(
+        &self,
+        uri: &str,
+        offset_x_percent: f64,
+        offset_y_percent: f64,
+        width_percent: f64,
+        height_percent: f64,
+    ) -> Request<()> {
+        self.handle()
+            .invoke("setOverlayedImage")
+            .arg("uri", uri)
+            .arg("offsetXPercent", offset_x_percent)
+            .arg("offsetYPercent", offset_y_percent)
+            .arg("widthPercent", width_percent)
+            .arg("heightPercent", height_percent)
+    }
+
+    /// Leaves faces as they are.
+    pub fn unset_overlayed_image(&self) -> Request<()> {
+        self.handle().invoke("unsetOverlayedImage")
+    }
+}
+
+object!(FaceOverlayFilter);
+impl Filter for FaceOverlayFilter {}
+impl MediaElement for FaceOverlayFilter {}
+impl MediaObject for FaceOverlayFilter {}
+
 /// Changes media on its way: audio or video. The other passes as it is. A filter whose media nobody takes
 /// does nothing.
 pub trait Filter: MediaElement {
@@ -1033,6 +1074,115 @@ impl Mixer {
 object!(Mixer);
 impl Hub for Mixer {}
 impl MediaObject for Mixer {}
+
+/// Hides faces, parts of the picture, or all of it. It fails closed: all is hidden until the first picture
+/// was looked at, and whenever faces can't be looked for; a face that was seen stays hidden for three seconds
+/// while it is not found, and for five at the edge it left by; one that is enrolled is shown once three of
+/// the last five looks knew it, and as long as they do. Not in Kurento.
+#[derive(Debug, Clone)]
+pub struct MosaicFilter(Handle);
+
+impl MosaicFilter {
+    /// Creates a `MosaicFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline) -> MosaicFilterCreate {
+        MosaicFilterCreate(Request::create(client).arg("mediaPipeline", media_pipeline.id()))
+    }
+
+    /// What is hidden.
+    pub fn mode(&self) -> Request<types::MosaicMode> {
+        self.handle().invoke("getMode")
+    }
+
+    /// Sets [`mode`](Self::mode).
+    pub fn set_mode(&self, mode: types::MosaicMode) -> Request<()> {
+        self.handle().invoke("setMode").arg("mode", mode)
+    }
+
+    /// How it is hidden; `BLOCKS` unless set.
+    pub fn style(&self) -> Request<types::MosaicStyle> {
+        self.handle().invoke("getStyle")
+    }
+
+    /// Sets [`style`](Self::style).
+    pub fn set_style(&self, style: types::MosaicStyle) -> Request<()> {
+        self.handle().invoke("setStyle").arg("style", style)
+    }
+
+    /// How much detail is left: blocks across the shorter side of what is hidden, 1 to 32; 6 unless set.
+    pub fn blocks(&self) -> Request<i32> {
+        self.handle().invoke("getBlocks")
+    }
+
+    /// Sets [`blocks`](Self::blocks).
+    pub fn set_blocks(&self, blocks: i32) -> Request<()> {
+        self.handle().invoke("setBlocks").arg("blocks", blocks)
+    }
+
+    /// What is hidden when looking for faces is more than half a second behind; `REGIONS` unless set.
+    pub fn when_late(&self) -> Request<types::MosaicWhenLate> {
+        self.handle().invoke("getWhenLate")
+    }
+
+    /// Sets [`whenLate`](Self::when_late).
+    pub fn set_when_late(&self, when_late: types::MosaicWhenLate) -> Request<()> {
+        self.handle().invoke("setWhenLate").arg("whenLate", when_late)
+    }
+
+    /// The parts that are hidden in the mode `REGIONS`, in place of those before.
+    pub fn set_regions(&self, regions: &[types::MosaicRegion]) -> Request<()> {
+        self.handle().invoke("setRegions").arg("regions", regions)
+    }
+
+    /// Makes a face known by a name, from an image. Answers once it is known. Error 40107 with the reason if
+    /// the image can't be had or no face is found in it; 40009 if there are 100 people, or ten images of this
+    /// name.
+    pub fn enroll(&self, name: &str, image_uri: &str) -> Request<()> {
+        self.handle()
+            .invoke("enroll")
+            .arg("name", name)
+            .arg("imageUri", image_uri)
+    }
+
+    /// Forgets a name, with all its images: the face is hidden from the next picture on. Error 40107 if
+    /// nobody has this name.
+    pub fn unenroll(&self, name: &str) -> Request<()> {
+        self.handle().invoke("unenroll").arg("name", name)
+    }
+
+    /// The names of those who are enrolled, in order.
+    pub fn get_enrolled(&self) -> Request<Vec<String>> {
+        self.handle().invoke("getEnrolled")
+    }
+
+    /// Subscribes to [`FaceEntered`](events::FaceEntered).
+    pub fn on_face_entered(&self) -> Subscribe<events::FaceEntered> {
+        self.handle().on()
+    }
+
+    /// Subscribes to [`FaceLeft`](events::FaceLeft).
+    pub fn on_face_left(&self) -> Subscribe<events::FaceLeft> {
+        self.handle().on()
+    }
+}
+
+object!(MosaicFilter);
+impl Filter for MosaicFilter {}
+impl MediaElement for MosaicFilter {}
+impl MediaObject for MosaicFilter {}
+
+/// [`MosaicFilter::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct MosaicFilterCreate(Request<MosaicFilter>);
+
+impl MosaicFilterCreate {
+    /// What is hidden. Default: `"FACES"`.
+    pub fn mode(self, mode: types::MosaicMode) -> Self {
+        Self(self.0.arg("mode", mode))
+    }
+}
+
+awaitable!(MosaicFilterCreate => MosaicFilter);
 
 /// Passes on what it gets. Useful as a fixed point while its surroundings change.
 #[derive(Debug, Clone)]
@@ -2078,6 +2228,59 @@ pub mod events {
         const NAME: &'static str = "Error";
     }
 
+    /// A face has come into view: once for each, when it is clear whether it is somebody's who is enrolled,
+    /// within five looks at it.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct FaceEntered {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// The face's number in this filter, from 1.
+        pub face: i32,
+        /// Who it is, of those enrolled; empty: nobody of them.
+        pub name: String,
+        /// Where it is.
+        pub region: types::Region,
+        /// How sure it is a face, 0 to 1.
+        pub confidence: f64,
+    }
+
+    impl crate::stubs::Event for FaceEntered {
+        const NAME: &'static str = "FaceEntered";
+    }
+
+    /// A face that had entered has left the picture, or was not found for three seconds.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct FaceLeft {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// The face's number in this filter.
+        pub face: i32,
+        /// Who it was, of those enrolled; empty: nobody of them.
+        pub name: String,
+        /// Where it was last.
+        pub region: types::Region,
+        /// How sure it was a face when it was found last, 0 to 1.
+        pub confidence: f64,
+    }
+
+    impl crate::stubs::Event for FaceLeft {
+        const NAME: &'static str = "FaceLeft";
+    }
+
     /// A file of the recording is complete: a segment, the last of them, or the only one. Not in Kurento.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -3092,6 +3295,77 @@ pub mod types {
         pub factories: Vec<String>,
     }
 
+    /// What a `MosaicFilter` hides.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum MosaicMode {
+        /// `FACES`
+        #[serde(rename = "FACES")]
+        Faces,
+        /// `FACES_EXCEPT_ENROLLED`
+        #[serde(rename = "FACES_EXCEPT_ENROLLED")]
+        FacesExceptEnrolled,
+        /// `REGIONS`
+        #[serde(rename = "REGIONS")]
+        Regions,
+        /// `FRAME`
+        #[serde(rename = "FRAME")]
+        Frame,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
+    /// A part of the picture.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct MosaicRegion {
+        /// Left edge, percent of the width: 0 to 100.
+        pub x: f64,
+        /// Upper edge, percent of the height: 0 to 100.
+        pub y: f64,
+        /// Percent of the width: above 0, to 100.
+        pub width: f64,
+        /// Percent of the height: above 0, to 100.
+        pub height: f64,
+    }
+
+    /// How a `MosaicFilter` hides.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum MosaicStyle {
+        /// `BLOCKS`
+        #[serde(rename = "BLOCKS")]
+        Blocks,
+        /// `BLUR`
+        #[serde(rename = "BLUR")]
+        Blur,
+        /// `SOLID`
+        #[serde(rename = "SOLID")]
+        Solid,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
+    /// What a `MosaicFilter` hides when looking for faces is more than half a second behind.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[non_exhaustive]
+    pub enum MosaicWhenLate {
+        /// `REGIONS`
+        #[serde(rename = "REGIONS")]
+        Regions,
+        /// `FRAME`
+        #[serde(rename = "FRAME")]
+        Frame,
+        /// A value this client doesn't know, or none.
+        #[default]
+        #[serde(other)]
+        Unknown,
+    }
+
     /// Options of `generateOffer`.
     #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -3314,6 +3588,20 @@ pub mod types {
         /// What types that extend this one have besides; see [`downcast`](crate::api::downcast).
         #[serde(flatten)]
         pub extra: serde_json::Map<String, serde_json::Value>,
+    }
+
+    /// Where a face is, pixels of the picture. It may reach beyond.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Region {
+        /// Left edge.
+        pub x: i32,
+        /// Upper edge.
+        pub y: i32,
+        /// Width.
+        pub width: i32,
+        /// Height.
+        pub height: i32,
     }
 
     /// Kurento's parameters of its receiver-side bandwidth estimation. Kept for clients that set them;

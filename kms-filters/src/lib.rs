@@ -1,9 +1,12 @@
 //! Filters: elements that change media on its way.
 
+mod beside;
 mod chroma;
+mod faces;
 mod filter;
 mod gstreamer;
 mod image;
+mod mosaic;
 mod overlay;
 mod painter;
 mod zbar;
@@ -14,7 +17,9 @@ use kms_core::media::Timeline;
 /// Registers module `filters`, which official clients refuse to be without, and module `chroma`.
 pub fn register(registry: &mut Registry, timeline: &Timeline) {
     registry.module("filters", "Filters that change media on its way.");
+    registry.class(faces::overlay(timeline));
     registry.class(gstreamer::class(timeline));
+    registry.class(mosaic::class(timeline));
     registry.class(overlay::class(timeline));
     registry.class(zbar::class(timeline));
     registry.module("chroma", "A filter that replaces a colour.");

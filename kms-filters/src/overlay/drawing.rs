@@ -7,15 +7,15 @@ use crate::image::Image;
 
 /// A part of a picture, pixels; it may reach beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) x: i32,
-    pub(super) y: i32,
-    pub(super) width: u32,
-    pub(super) height: u32,
+pub(crate) struct Place {
+    pub(crate) x: i32,
+    pub(crate) y: i32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
 }
 
 /// An image at a place, scaled once: nothing is left to do with each picture but to draw it.
-pub(super) fn rectangle(image: &Image, place: Place) -> Option<VideoOverlayRectangle> {
+pub(crate) fn rectangle(image: &Image, place: Place) -> Option<VideoOverlayRectangle> {
     let Place { x, y, width, height } = place;
     if width == 0 || height == 0 {
         return None;

@@ -1,0 +1,194 @@
+//! Where faces are in a picture.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use opencv::core::{Mat, Point2f, Rect, Scalar, Size, Vector};
+use opencv::imgproc;
+use opencv::objdetect::CascadeClassifier;
+use opencv::prelude::*;
+
+use super::area::Area;
+use super::grey::Grey;
+
+/// Debian's package opencv-data has them.
+const CASCADES: &str = "/usr/share/opencv4/haarcascades";
+const FRONTAL: &str = "haarcascade_frontalface_alt2.xml";
+const PROFILE: &str = "haarcascade_profileface.xml";
+
+/// From one size that is looked for to the next.
+const STEP: f64 = 1.15;
+/// So many windows that overlap have to agree.
+const AGREE: i32 = 2;
+/// The smallest face, of the longer side of the picture.
+const SMALLEST: i32 = 20;
+/// Degrees that a face which was there is turned by, when it is not found upright.
+const TURNED: [f64; 4] = [-25.0, 25.0, -50.0, 50.0];
+/// How much of its surroundings is looked at around a face that was there.
+const AROUND: f32 = 1.8;
+
+/// A face in a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Found {
+    /// Pixels of the full picture.
+    pub(crate) area: Area,
+    /// 0 to 1: of `n` windows of the detector that agreed, n / (n + 3).
+    pub(crate) confidence: f32,
+    /// Who it is, if somebody was asked and knew.
+    pub(crate) person: Option<u32>,
+}
+
+/// What finds faces. It takes as long as it takes: not on the thread of a stream.
+pub(crate) struct Detector {
+    frontal: CascadeClassifier,
+    profile: CascadeClassifier,
+}
+
+impl Detector {
+    /// OpenCV's cascades: faces from the front, and from the side.
+    pub(crate) fn new() -> Result<Detector, String> {
+        Detector::from_folder(Path::new(CASCADES))
+    }
+
+    fn from_folder(folder: &Path) -> Result<Detector, String> {
+        let load = |name: &str| {
+            let path: PathBuf = folder.join(name);
+            let lacks = |why: String| {
+                format!(
+                    "Faces can't be found: {} {why}. Install Debian's package opencv-data",
+                    path.display()
+                )
+            };
+            if !path.exists() {
+                return Err(lacks("is missing".into()));
+            }
+            CascadeClassifier::new(&path).map_err(|e| lacks(format!("can't be used ({e})")))
+        };
+        Ok(Detector {
+            frontal: load(FRONTAL)?,
+            profile: load(PROFILE)?,
+        })
+    }
+
+    /// The faces of a picture. `known` are where faces were just now: there it looks twice, for those that are turned.
+    pub(crate) fn find(&mut self, grey: &Grey, known: &[Area]) -> opencv::Result<Vec<Found>> {
+        // A stream has one such thread; OpenCV would take all processors for each.
+        opencv::core::set_num_threads(1)?;
+        let mut even = Mat::default();
+        imgproc::equalize_hist(&grey.small, &mut even)?;
+        let smallest = even.cols().max(even.rows()) / SMALLEST;
+        let mut found = search(&mut self.frontal, &even, smallest)?;
+        for area in known {
+            let area = area.times(1.0 / grey.scale);
+            if found.iter().any(|f| f.area.overlap(area) > 0.1)
+                || area
+                    .shared(Area::new(0.0, 0.0, even.cols() as f32, even.rows() as f32))
+                    .surface()
+                    <= 0.0
+            {
+                continue;
+            }
+            found.extend(self.look_again(&even, area)?);
+        }
+        for face in &mut found {
+            face.area = face.area.times(grey.scale);
+        }
+        Ok(found)
+    }
+
+    /// Looks for a face that was here, turned this way and that, and from the side.
+    fn look_again(&mut self, even: &Mat, area: Area) -> opencv::Result<Option<Found>> {
+        let side = area.width.max(area.height);
+        let middle = area.middle();
+        let smallest = (side * 0.6) as i32;
+        // Straight beside what the picture ends at there is nothing to be seen: its edge goes on.
+        let cut = |turned: f64| -> opencv::Result<Mat> {
+            let size = (side * AROUND).round().max(1.0) as i32;
+            let around = Point2f::new(middle.0, middle.1);
+            let mut turn = imgproc::get_rotation_matrix_2d(around, turned, 1.0)?;
+            for (row, at) in [(0, middle.0), (1, middle.1)] {
+                *turn.at_2d_mut::<f64>(row, 2)? += f64::from(size) / 2.0 - f64::from(at);
+            }
+            let mut cut = Mat::default();
+            imgproc::warp_affine(
+                even,
+                &mut cut,
+                &turn,
+                Size::new(size, size),
+                imgproc::INTER_LINEAR,
+                opencv::core::BORDER_REPLICATE,
+                Scalar::default(),
+            )?;
+            Ok(cut)
+        };
+        // Around the middle it is turned about, a face stays where it is.
+        let back = |found: Found, size: i32, turned: f64| {
+            let (x, y) = found.area.middle();
+            let (x, y) = (x - size as f32 / 2.0, y - size as f32 / 2.0);
+            let (sin, cos) = (turned.to_radians() as f32).sin_cos();
+            let at = (middle.0 + x * cos - y * sin, middle.1 + x * sin + y * cos);
+            Found {
+                area: Area::around(at, found.area.width, found.area.height),
+                ..found
+            }
+        };
+        let best = |found: Vec<Found>| {
+            found
+                .into_iter()
+                .max_by(|a, b| a.confidence.total_cmp(&b.confidence))
+        };
+        for turned in TURNED {
+            let picture = cut(turned)?;
+            if let Some(face) = best(search(&mut self.frontal, &picture, smallest)?) {
+                return Ok(Some(back(face, picture.cols(), turned)));
+            }
+        }
+        let picture = cut(0.0)?;
+        if let Some(face) = best(search(&mut self.profile, &picture, smallest)?) {
+            return Ok(Some(back(face, picture.cols(), 0.0)));
+        }
+        let mut mirrored = Mat::default();
+        opencv::core::flip(&picture, &mut mirrored, 1)?;
+        let face = best(search(&mut self.profile, &mirrored, smallest)?);
+        Ok(face.map(|mut face| {
+            face.area.x = mirrored.cols() as f32 - face.area.x - face.area.width;
+            back(face, mirrored.cols(), 0.0)
+        }))
+    }
+}
+
+fn search(cascade: &mut CascadeClassifier, picture: &Mat, smallest: i32) -> opencv::Result<Vec<Found>> {
+    let (mut faces, mut windows) = (Vector::<Rect>::new(), Vector::<i32>::new());
+    let smallest = Size::new(smallest, smallest);
+    let largest = Size::new(0, 0);
+    cascade.detect_multi_scale2(
+        picture,
+        &mut faces,
+        &mut windows,
+        STEP,
+        AGREE,
+        0,
+        smallest,
+        largest,
+    )?;
+    let found = faces.iter().zip(windows.iter()).map(|(face, windows)| {
+        let windows = windows.max(0) as f32;
+        Found {
+            area: Area::new(
+                face.x as f32,
+                face.y as f32,
+                face.width as f32,
+                face.height as f32,
+            ),
+            confidence: windows / (windows + 3.0),
+            person: None,
+        }
+    });
+    Ok(found.collect())
+}
+
+/// What one look at a picture gave.
+pub(crate) struct Sight {
+    pub(crate) grey: Arc<Grey>,
+    pub(crate) faces: Vec<Found>,
+}

@@ -1,0 +1,165 @@
+//! The faces of a stream: looked for beside it, followed in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::area::Area;
+use super::detector::{Detector, Found, Sight};
+use super::grey::Grey;
+use super::tracks::Tracks;
+use kms_core::events;
+use protocol::Code;
+
+use crate::beside::Beside;
+use crate::filter::Filter;
+use crate::painter::Picture;
+
+/// A picture to be looked at, and where faces are in it as far as is known.
+pub(crate) struct Look {
+    pub(crate) grey: Arc<Grey>,
+    pub(crate) known: Vec<Area>,
+}
+
+type Seen = Result<Sight, String>;
+
+/// Looks at a picture.
+pub(crate) type Looking = Box<dyn FnMut(Look) -> Seen>;
+
+/// Pictures whose time is remembered until they were looked at.
+const REMEMBERED: usize = 256;
+
+/// What one picture brought.
+#[derive(Default)]
+pub(crate) struct News {
+    /// The faces that were found in the newest picture that was looked at since, with their tracks.
+    pub(crate) found: Option<Vec<(Option<u64>, Found)>>,
+    /// Why faces can't be found; told once.
+    pub(crate) failure: Option<String>,
+}
+
+/// Finds and follows.
+pub(crate) struct Follower {
+    prepare: Option<Box<dyn FnOnce() -> Looking + Send>>,
+    beside: Option<Beside<Look, Seen>>,
+    tracks: Tracks,
+    number: u64,
+    /// When the newest pictures were, by their numbers.
+    times: VecDeque<(u64, gst::ClockTime)>,
+    /// The time of the newest picture that was looked at.
+    looked: Option<gst::ClockTime>,
+    failed: bool,
+    /// How much of a difference is set right when a face is found again.
+    part: f32,
+}
+
+impl Follower {
+    /// Begins with the first picture. `prepare` is called on the thread that looks.
+    pub(crate) fn new(part: f32, prepare: impl FnOnce() -> Looking + Send + 'static) -> Follower {
+        Follower {
+            prepare: Some(Box::new(prepare)),
+            beside: None,
+            tracks: Tracks::default(),
+            number: 0,
+            times: VecDeque::new(),
+            looked: None,
+            failed: false,
+            part,
+        }
+    }
+
+    /// The faces that are there.
+    pub(crate) fn tracks(&mut self) -> &mut Tracks {
+        &mut self.tracks
+    }
+
+    /// The time of the newest picture that was looked at.
+    pub(crate) fn looked(&self) -> Option<gst::ClockTime> {
+        self.looked
+    }
+
+    /// Whether nobody looks, and nobody will.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// One more picture. Takes a moment: what takes longer is done beside the stream.
+    pub(crate) fn next(&mut self, picture: &mut Picture<'_>, at: gst::ClockTime) -> News {
+        match self.try_next(picture, at) {
+            Ok(news) => news,
+            Err(why) => {
+                let failure = (!std::mem::replace(&mut self.failed, true)).then_some(why);
+                News { found: None, failure }
+            }
+        }
+    }
+
+    fn try_next(&mut self, picture: &mut Picture<'_>, at: gst::ClockTime) -> Result<News, String> {
+        if self.failed {
+            return Ok(News::default());
+        }
+        let told = |e: opencv::Error| format!("OpenCV: {e}");
+        self.number += 1;
+        let grey = Arc::new(Grey::of(picture, self.number).map_err(told)?);
+        self.times.push_back((self.number, at));
+        if self.times.len() > REMEMBERED {
+            self.times.pop_front();
+        }
+        self.tracks.step(&grey).map_err(told)?;
+        if let Some(prepare) = self.prepare.take() {
+            let beside = Beside::new("faces", prepare);
+            self.beside = Some(beside.map_err(|e| format!("no thread can be made: {e}"))?);
+        }
+        let Some(beside) = &self.beside else {
+            return Ok(News::default());
+        };
+        let known = self.tracks.all().iter().map(|track| track.area).collect();
+        if !beside.show(Look { grey, known }) {
+            return Err("what looks for faces has ended".into());
+        }
+        let Some(seen) = beside.seen() else {
+            return Ok(News::default());
+        };
+        let sight = seen?;
+        let number = sight.grey.number;
+        let when = self
+            .times
+            .iter()
+            .find(|(n, _)| *n == number)
+            .map_or(at, |(_, at)| *at);
+        self.looked = Some(when);
+        let ids = self.tracks.correct(&sight, when, self.part).map_err(told)?;
+        let found = ids.into_iter().zip(sight.faces).collect();
+        Ok(News {
+            found: Some(found),
+            failure: None,
+        })
+    }
+}
+
+/// Looks for faces with OpenCV's cascades, and then at each.
+pub(crate) fn cascades(mut each: impl FnMut(&Grey, &mut Found) -> opencv::Result<()> + 'static) -> Looking {
+    let mut detector = Detector::new();
+    Box::new(move |look| {
+        let detector = detector.as_mut().map_err(|why| why.clone())?;
+        let told = |e: opencv::Error| format!("OpenCV: {e}");
+        let mut faces = detector.find(&look.grey, &look.known).map_err(told)?;
+        for face in &mut faces {
+            each(&look.grey, face).map_err(told)?;
+        }
+        Ok(Sight {
+            grey: look.grey,
+            faces,
+        })
+    })
+}
+
+/// Tells clients why faces can't be found.
+pub(crate) fn raise_failure(filter: &Filter, description: String) {
+    let object = &filter.element().object;
+    tracing::warn!(filter = object.id(), "{description}");
+    object.raise(&events::Error {
+        error_code: Code::NotEnoughResources.number(),
+        error_type: Code::NotEnoughResources.name().into(),
+        description,
+    });
+}

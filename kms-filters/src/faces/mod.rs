@@ -1,0 +1,16 @@
+//! Faces in video: found beside the stream by OpenCV, followed in it from picture to picture.
+
+mod area;
+mod detector;
+mod flow;
+mod follower;
+mod grey;
+mod overlay;
+mod tracks;
+
+pub(crate) use area::Area;
+pub(crate) use detector::{Detector, Found};
+pub(crate) use follower::{Follower, cascades, raise_failure};
+pub(crate) use grey::Grey;
+pub(crate) use overlay::class as overlay;
+pub(crate) use tracks::{MOST as MOST_FACES, Track};

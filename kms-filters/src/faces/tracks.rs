@@ -1,0 +1,214 @@
+//! Faces over time: each is followed from picture to picture, and set right when it is found again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use opencv::core::{Mat, Vector};
+
+use super::area::Area;
+use super::detector::{Found, Sight};
+use super::flow::follow;
+use super::grey::Grey;
+
+/// Faces that are followed at once. What is found beyond them is not.
+pub(crate) const MOST: usize = 64;
+/// Pictures that it is remembered for where a face was: two seconds, mostly. A look that took longer is compared with where it is now.
+const REMEMBERED: usize = 64;
+/// A face that is found is one that is known if they overlap by this, or if their middles are this close, of its size.
+const OVERLAP: f32 = 0.15;
+const CLOSE: f32 = 0.6;
+
+/// A face.
+#[derive(Debug, Clone)]
+pub(crate) struct Track {
+    /// Its number, from 1.
+    pub(crate) id: u64,
+    /// Where it is: pixels of the picture.
+    pub(crate) area: Area,
+    /// How sure it was when it was found last, 0 to 1.
+    pub(crate) confidence: f32,
+    /// The time of the picture it was found in last.
+    pub(crate) seen: gst::ClockTime,
+    /// How often it was found.
+    pub(crate) hits: u32,
+    /// Whether it could be followed into the newest picture.
+    pub(crate) is_sure: bool,
+    /// Where it was, by the pictures' numbers.
+    history: VecDeque<(u64, Area)>,
+}
+
+impl Track {
+    fn at(&self, number: u64) -> Area {
+        let was = self.history.iter().rev().find(|(n, _)| *n <= number);
+        was.or(self.history.front()).map_or(self.area, |(_, area)| *area)
+    }
+
+    fn is(&self, found: Area, number: u64) -> Option<f32> {
+        let was = self.at(number);
+        let ((x, y), (at_x, at_y)) = (was.middle(), found.middle());
+        let far = (x - at_x).hypot(y - at_y) / was.width.max(found.width).max(1.0);
+        let overlap = was.overlap(found);
+        (overlap > OVERLAP || far < CLOSE).then_some(overlap - far)
+    }
+}
+
+/// A picture, smaller and smaller.
+type Pyramid = Arc<Vector<Mat>>;
+
+/// The faces of a stream.
+#[derive(Default)]
+pub(crate) struct Tracks {
+    list: Vec<Track>,
+    ids: u64,
+    /// The newest picture, and what points are followed in once that was needed.
+    newest: Option<(Arc<Grey>, Option<Pyramid>)>,
+}
+
+impl Tracks {
+    /// Those that are there.
+    pub(crate) fn all(&self) -> &[Track] {
+        &self.list
+    }
+
+    /// Takes those away that a condition doesn't hold for, and gives them.
+    pub(crate) fn keep(&mut self, keep: impl Fn(&Track) -> bool) -> Vec<Track> {
+        let (kept, gone) = std::mem::take(&mut self.list).into_iter().partition(keep);
+        self.list = kept;
+        gone
+    }
+
+    /// Follows all into the next picture.
+    pub(crate) fn step(&mut self, grey: &Arc<Grey>) -> opencv::Result<()> {
+        let before = self.newest.replace((grey.clone(), None));
+        let Some((before, pyramid)) = before else {
+            return Ok(());
+        };
+        let by = grey.full.cols_and_rows();
+        let was = before.full.cols_and_rows();
+        if by != was {
+            // Another resolution: all is where it was, in proportion.
+            let (x, y) = (by.0 / was.0, by.1 / was.1);
+            for track in &mut self.list {
+                let a = track.area;
+                track.area = Area::new(a.x * x, a.y * y, a.width * x, a.height * y);
+                track.history.clear();
+            }
+        } else if !self.list.is_empty() {
+            let from = match pyramid {
+                Some(pyramid) => pyramid,
+                None => Arc::new(before.pyramid()?),
+            };
+            let to = self.pyramid(grey)?;
+            for track in &mut self.list {
+                let area = follow(&from, &to, track.area.times(1.0 / grey.scale))?;
+                track.is_sure = area.is_some();
+                if let Some(area) = area {
+                    track.area = area.times(grey.scale);
+                }
+            }
+        }
+        for track in &mut self.list {
+            track.history.push_back((grey.number, track.area));
+            if track.history.len() > REMEMBERED {
+                track.history.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn pyramid(&mut self, grey: &Grey) -> opencv::Result<Pyramid> {
+        if let Some((_, Some(pyramid))) = &self.newest {
+            return Ok(pyramid.clone());
+        }
+        let pyramid = Arc::new(grey.pyramid()?);
+        if let Some((_, kept)) = &mut self.newest {
+            *kept = Some(pyramid.clone());
+        }
+        Ok(pyramid)
+    }
+
+    /// What was found in a picture, perhaps of some time ago: known faces are set right by a part of what they are off (1: at once), new
+    /// ones are followed to where they are by now. Gives the track of each face found; `None`: there are too many.
+    pub(crate) fn correct(
+        &mut self,
+        sight: &Sight,
+        at: gst::ClockTime,
+        part: f32,
+    ) -> opencv::Result<Vec<Option<u64>>> {
+        let mut ids = vec![None; sight.faces.len()];
+        let Some((now, _)) = self.newest.clone() else {
+            return Ok(ids);
+        };
+        if now.full.cols_and_rows() != sight.grey.full.cols_and_rows() {
+            return Ok(ids);
+        }
+        let number = sight.grey.number;
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for (f, found) in sight.faces.iter().enumerate() {
+            for (t, track) in self.list.iter().enumerate() {
+                pairs.extend(track.is(found.area, number).map(|how| (how, f, t)));
+            }
+        }
+        // The closest ones first.
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut taken = vec![false; self.list.len()];
+        for (_, f, t) in pairs {
+            if ids[f].is_some() || taken[t] {
+                continue;
+            }
+            taken[t] = true;
+            let (found, track) = (sight.faces[f], &mut self.list[t]);
+            ids[f] = Some(track.id);
+            let (was, is) = (track.at(number).middle(), track.area.middle());
+            let due = found.area.moved((is.0 - was.0, is.1 - was.1));
+            track.area = track.area.towards(due, part);
+            if let Some(newest) = track.history.back_mut() {
+                newest.1 = track.area;
+            }
+            track.confidence = found.confidence;
+            track.hits += 1;
+            track.seen = at;
+            track.is_sure = true;
+        }
+        for (f, found) in sight.faces.iter().enumerate() {
+            if ids[f].is_none() && self.list.len() < MOST {
+                ids[f] = Some(self.begin(sight, *found, &now, at)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn begin(&mut self, sight: &Sight, found: Found, now: &Grey, at: gst::ClockTime) -> opencv::Result<u64> {
+        let mut area = found.area;
+        if sight.grey.number != now.number {
+            let to = self.pyramid(now)?;
+            let from = sight.grey.pyramid()?;
+            if let Some(there) = follow(&from, &to, area.times(1.0 / now.scale))? {
+                area = there.times(now.scale);
+            }
+        }
+        self.ids += 1;
+        self.list.push(Track {
+            id: self.ids,
+            area,
+            confidence: found.confidence,
+            seen: at,
+            hits: 1,
+            is_sure: true,
+            history: VecDeque::from([(now.number, area)]),
+        });
+        Ok(self.ids)
+    }
+}
+
+/// The size of a picture.
+trait Sized2 {
+    fn cols_and_rows(&self) -> (f32, f32);
+}
+
+impl Sized2 for Mat {
+    fn cols_and_rows(&self) -> (f32, f32) {
+        use opencv::prelude::*;
+        (self.cols() as f32, self.rows() as f32)
+    }
+}
