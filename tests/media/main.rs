@@ -6,6 +6,7 @@ mod conformance;
 #[path = "../control_plane/daemon.rs"]
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod daemon;
+mod faces;
 mod files;
 mod filters;
 mod http_post;

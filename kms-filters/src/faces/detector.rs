@@ -75,7 +75,7 @@ impl Detector {
         // A stream has one such thread; OpenCV would take all processors for each.
         opencv::core::set_num_threads(1)?;
         let mut even = Mat::default();
-        imgproc::equalize_hist(&grey.small, &mut even)?;
+        imgproc::equalize_hist(&*grey.small, &mut even)?;
         let smallest = even.cols().max(even.rows()) / SMALLEST;
         let mut found = search(&mut self.frontal, &even, smallest)?;
         for area in known {

@@ -1,5 +1,7 @@
 //! The brightness of a picture, as what faces are looked for in.
 
+use std::sync::Arc;
+
 use opencv::core::{Mat, Rect, Size, Vector};
 use opencv::imgproc;
 use opencv::prelude::*;
@@ -19,7 +21,7 @@ pub(crate) struct Grey {
     /// As it came.
     pub(crate) full: Mat,
     /// Small enough to be looked at quickly.
-    pub(crate) small: Mat,
+    pub(crate) small: Small,
     /// Pixels of the full picture for one of the small one.
     pub(crate) scale: f32,
 }
@@ -60,20 +62,32 @@ impl Grey {
         Ok(Grey {
             number,
             full,
-            small,
+            small: Small(Arc::new(small)),
             scale,
         })
     }
+}
 
-    /// What points are followed in: the small picture, smaller and smaller.
-    pub(super) fn pyramid(&self) -> opencv::Result<Vector<Mat>> {
+/// A small picture, shared.
+#[derive(Clone)]
+pub(crate) struct Small(Arc<Mat>);
+
+impl std::ops::Deref for Small {
+    type Target = Mat;
+
+    fn deref(&self) -> &Mat {
+        &self.0
+    }
+}
+
+/// What points are followed in: a picture, smaller and smaller.
+pub(super) type Pyramid = Arc<Vector<Mat>>;
+
+impl Small {
+    pub(super) fn pyramid(&self) -> opencv::Result<Pyramid> {
         let mut levels = Vector::new();
-        opencv::video::build_optical_flow_pyramid_def(
-            &self.small,
-            &mut levels,
-            Size::new(WINDOW, WINDOW),
-            LEVELS,
-        )?;
-        Ok(levels)
+        let window = Size::new(WINDOW, WINDOW);
+        opencv::video::build_optical_flow_pyramid_def(&*self.0, &mut levels, window, LEVELS)?;
+        Ok(Arc::new(levels))
     }
 }

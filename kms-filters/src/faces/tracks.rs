@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use opencv::core::{Mat, Vector};
+use opencv::core::Mat;
 
 use super::area::Area;
 use super::detector::{Found, Sight};
 use super::flow::follow;
-use super::grey::Grey;
+use super::grey::{Grey, Pyramid, Small};
 
 /// Faces that are followed at once. What is found beyond them is not.
 pub(crate) const MOST: usize = 64;
 /// Pictures that it is remembered for where a face was: two seconds, mostly. A look that took longer is compared with where it is now.
 const REMEMBERED: usize = 64;
+/// Pictures that are kept for what is found late: half a second, mostly.
+const RECENT: usize = 16;
 /// A face that is found is one that is known if they overlap by this, or if their middles are this close, of its size.
 const OVERLAP: f32 = 0.15;
 const CLOSE: f32 = 0.6;
@@ -52,9 +54,6 @@ impl Track {
     }
 }
 
-/// A picture, smaller and smaller.
-type Pyramid = Arc<Vector<Mat>>;
-
 /// The faces of a stream.
 #[derive(Default)]
 pub(crate) struct Tracks {
@@ -62,6 +61,8 @@ pub(crate) struct Tracks {
     ids: u64,
     /// The newest picture, and what points are followed in once that was needed.
     newest: Option<(Arc<Grey>, Option<Pyramid>)>,
+    /// Those before it and it, the newest at the end: what is found in one of them is followed through the others.
+    recent: VecDeque<(u64, Small)>,
 }
 
 impl Tracks {
@@ -80,6 +81,10 @@ impl Tracks {
     /// Follows all into the next picture.
     pub(crate) fn step(&mut self, grey: &Arc<Grey>) -> opencv::Result<()> {
         let before = self.newest.replace((grey.clone(), None));
+        self.recent.push_back((grey.number, grey.small.clone()));
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
         let Some((before, pyramid)) = before else {
             return Ok(());
         };
@@ -87,6 +92,7 @@ impl Tracks {
         let was = before.full.cols_and_rows();
         if by != was {
             // Another resolution: all is where it was, in proportion.
+            self.recent.drain(..self.recent.len() - 1);
             let (x, y) = (by.0 / was.0, by.1 / was.1);
             for track in &mut self.list {
                 let a = track.area;
@@ -96,7 +102,7 @@ impl Tracks {
         } else if !self.list.is_empty() {
             let from = match pyramid {
                 Some(pyramid) => pyramid,
-                None => Arc::new(before.pyramid()?),
+                None => before.small.pyramid()?,
             };
             let to = self.pyramid(grey)?;
             for track in &mut self.list {
@@ -120,7 +126,7 @@ impl Tracks {
         if let Some((_, Some(pyramid))) = &self.newest {
             return Ok(pyramid.clone());
         }
-        let pyramid = Arc::new(grey.pyramid()?);
+        let pyramid = grey.small.pyramid()?;
         if let Some((_, kept)) = &mut self.newest {
             *kept = Some(pyramid.clone());
         }
@@ -180,11 +186,21 @@ impl Tracks {
 
     fn begin(&mut self, sight: &Sight, found: Found, now: &Grey, at: gst::ClockTime) -> opencv::Result<u64> {
         let mut area = found.area;
-        if sight.grey.number != now.number {
-            let to = self.pyramid(now)?;
-            let from = sight.grey.pyramid()?;
-            if let Some(there) = follow(&from, &to, area.times(1.0 / now.scale))? {
-                area = there.times(now.scale);
+        let mut is_sure = true;
+        let since = self.recent.iter().filter(|(n, _)| *n >= sight.grey.number);
+        let since: Vec<Small> = since.map(|(_, small)| small.clone()).collect();
+        if let [first, rest @ ..] = since.as_slice()
+            && !rest.is_empty()
+        {
+            // Step by step: at once it would be too far.
+            let mut from = first.pyramid()?;
+            for small in rest {
+                let to = small.pyramid()?;
+                match follow(&from, &to, area.times(1.0 / now.scale))? {
+                    Some(there) => area = there.times(now.scale),
+                    None => is_sure = false,
+                }
+                from = to;
             }
         }
         self.ids += 1;
@@ -194,7 +210,7 @@ impl Tracks {
             confidence: found.confidence,
             seen: at,
             hits: 1,
-            is_sure: true,
+            is_sure,
             history: VecDeque::from([(now.number, area)]),
         });
         Ok(self.ids)

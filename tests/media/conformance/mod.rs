@@ -53,6 +53,10 @@ fn classes(scene: &Scene) -> Vec<Class> {
     let offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n\
                  a=rtpmap:96 VP8/90000\r\n";
     let offer = json!({"offer": offer});
+    let image = json!({
+        "uri": "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>",
+        "offsetXPercent": 0.0, "offsetYPercent": 0.0, "widthPercent": 1.0, "heightPercent": 1.0,
+    });
     vec![
         class("PassThrough", json!({}), Gives::WhatItGets, None),
         class(
@@ -69,6 +73,13 @@ fn classes(scene: &Scene) -> Vec<Class> {
             None,
         ),
         class("ImageOverlayFilter", json!({}), Gives::WhatItGets, None),
+        class(
+            "FaceOverlayFilter",
+            json!({}),
+            Gives::WhatItGets,
+            Some(("setOverlayedImage", image)),
+        ),
+        class("MosaicFilter", json!({}), Gives::WhatItGets, None),
         class(
             "PlayerEndpoint",
             played,
