@@ -42,17 +42,6 @@ impl Area {
         Area::new(self.x + x, self.y + y, self.width, self.height)
     }
 
-    /// Part of the way to another.
-    pub(crate) fn towards(self, other: Area, part: f32) -> Area {
-        let between = |from: f32, to: f32| from + (to - from) * part;
-        Area::new(
-            between(self.x, other.x),
-            between(self.y, other.y),
-            between(self.width, other.width),
-            between(self.height, other.height),
-        )
-    }
-
     pub(crate) fn surface(self) -> f32 {
         self.width.max(0.0) * self.height.max(0.0)
     }

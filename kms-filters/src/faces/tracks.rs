@@ -45,6 +45,22 @@ impl Track {
         was.or(self.history.front()).map_or(self.area, |(_, area)| *area)
     }
 
+    /// It was here in that picture: so much of the difference is set right, in that picture and in all since, for what is found in one of
+    /// those is compared with where it was there.
+    fn set_right(&mut self, number: u64, found: Area, part: f32) {
+        let was = self.at(number);
+        let ((x, y), (right_x, right_y)) = (was.middle(), found.middle());
+        let moved = ((right_x - x) * part, (right_y - y) * part);
+        let grown = |was: f32, right: f32| (right / was.max(1.0)).powf(part);
+        let (wider, higher) = (grown(was.width, found.width), grown(was.height, found.height));
+        let since = self.history.iter_mut().filter(|(n, _)| *n >= number);
+        for area in since.map(|(_, area)| area).chain([&mut self.area]) {
+            let (x, y) = area.middle();
+            let middle = (x + moved.0, y + moved.1);
+            *area = Area::around(middle, area.width * wider, area.height * higher);
+        }
+    }
+
     fn is(&self, found: Area, number: u64) -> Option<f32> {
         let was = self.at(number);
         let ((x, y), (at_x, at_y)) = (was.middle(), found.middle());
@@ -165,12 +181,7 @@ impl Tracks {
             taken[t] = true;
             let (found, track) = (sight.faces[f], &mut self.list[t]);
             ids[f] = Some(track.id);
-            let (was, is) = (track.at(number).middle(), track.area.middle());
-            let due = found.area.moved((is.0 - was.0, is.1 - was.1));
-            track.area = track.area.towards(due, part);
-            if let Some(newest) = track.history.back_mut() {
-                newest.1 = track.area;
-            }
+            track.set_right(number, found.area, part);
             track.confidence = found.confidence;
             track.hits += 1;
             track.seen = at;
@@ -226,5 +237,33 @@ impl Sized2 for Mat {
     fn cols_and_rows(&self) -> (f32, f32) {
         use opencv::prelude::*;
         (self.cols() as f32, self.rows() as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_late_is_set_right_once() {
+        let at = |x: f32| Area::new(x, 0.0, 10.0, 10.0);
+        // It moves by 1 a picture, and is followed as if it were 5 further left.
+        let mut track = Track {
+            id: 1,
+            area: at(5.0),
+            confidence: 1.0,
+            seen: gst::ClockTime::ZERO,
+            hits: 1,
+            is_sure: true,
+            history: (0..=10_u64).map(|n| (n, at(n as f32 - 5.0))).collect(),
+        };
+        track.set_right(7, at(7.0), 1.0);
+        assert_eq!(track.area, at(10.0));
+        // What was found in the next picture agrees with that.
+        track.set_right(8, at(8.0), 1.0);
+        assert_eq!(track.area, at(10.0));
+        track.set_right(8, Area::new(3.0, -5.0, 20.0, 20.0), 0.5);
+        assert_eq!(track.area.middle(), (15.0, 5.0));
+        assert!((track.area.width - 10.0 * 2.0_f32.sqrt()).abs() < 1e-4);
     }
 }

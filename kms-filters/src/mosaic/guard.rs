@@ -144,19 +144,6 @@ impl Guard {
         if let Some(filter) = filter {
             due.into_iter().for_each(|due| self.tell(&filter, due));
         }
-        eprintln!(
-            "WATCH {} looked {} tracks {:?} strips {:?}",
-            at.mseconds(),
-            looked.mseconds(),
-            watch
-                .follower
-                .tracks()
-                .all()
-                .iter()
-                .map(|t| (t.id, t.area, t.seen.mseconds(), t.is_sure))
-                .collect::<Vec<_>>(),
-            watch.strips.iter().map(|s| s.area).collect::<Vec<_>>()
-        );
         // Behind a picture that was set back there is no telling.
         let is_late = at > looked + LATE;
         let too_many = watch.follower.tracks().all().len() >= MOST_FACES;
