@@ -1184,6 +1184,78 @@ impl MosaicFilterCreate {
 
 awaitable!(MosaicFilterCreate => MosaicFilter);
 
+/// Finds what a model of a neural network finds: things in boxes, or what the picture is of. The model looks
+/// at the newest picture, beside the stream, which waits for nothing. Not in Kurento.
+#[derive(Debug, Clone)]
+pub struct OnnxFilter(Handle);
+
+impl OnnxFilter {
+    /// Creates a `OnnxFilter` in the server.
+    pub fn create(client: &Client, media_pipeline: &MediaPipeline, model_path: &str) -> OnnxFilterCreate {
+        OnnxFilterCreate(
+            Request::create(client)
+                .arg("mediaPipeline", media_pipeline.id())
+                .arg("modelPath", model_path),
+        )
+    }
+
+    /// Whether what is found is drawn into the picture, with its label.
+    pub fn draw(&self) -> Request<bool> {
+        self.handle().invoke("getDraw")
+    }
+
+    /// Sets [`draw`](Self::draw).
+    pub fn set_draw(&self, draw: bool) -> Request<()> {
+        self.handle().invoke("setDraw").arg("draw", draw)
+    }
+
+    /// Every so-maniest picture is looked at, 1 to 1000; as the description says unless set. Of those that
+    /// come while it looks, the newest.
+    pub fn every_nth(&self) -> Request<i32> {
+        self.handle().invoke("getEveryNth")
+    }
+
+    /// Sets [`everyNth`](Self::every_nth).
+    pub fn set_every_nth(&self, every_nth: i32) -> Request<()> {
+        self.handle().invoke("setEveryNth").arg("everyNth", every_nth)
+    }
+
+    /// The names of classes, by their numbers.
+    pub fn labels(&self) -> Request<Vec<String>> {
+        self.handle().invoke("getLabels")
+    }
+
+    /// Subscribes to [`ObjectsDetected`](events::ObjectsDetected).
+    pub fn on_objects_detected(&self) -> Subscribe<events::ObjectsDetected> {
+        self.handle().on()
+    }
+}
+
+object!(OnnxFilter);
+impl Filter for OnnxFilter {}
+impl MediaElement for OnnxFilter {}
+impl MediaObject for OnnxFilter {}
+
+/// [`OnnxFilter::create`] with optional parameters; sent by `.await`.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct OnnxFilterCreate(Request<OnnxFilter>);
+
+impl OnnxFilterCreate {
+    /// The description of its input and output, JSON; empty: beside the model, with its name and the ending
+    /// `.json`. Default: `""`.
+    pub fn description_path(self, description_path: &str) -> Self {
+        Self(self.0.arg("descriptionPath", description_path))
+    }
+
+    /// Whether what it finds is drawn into the picture. Default: `false`.
+    pub fn draw(self, draw: bool) -> Self {
+        Self(self.0.arg("draw", draw))
+    }
+}
+
+awaitable!(OnnxFilterCreate => OnnxFilter);
+
 /// Passes on what it gets. Useful as a fixed point while its surroundings change.
 #[derive(Debug, Clone)]
 pub struct PassThrough(Handle);
@@ -2577,6 +2649,28 @@ pub mod events {
         const NAME: &'static str = "ObjectDestroyed";
     }
 
+    /// A model has looked at a picture and found something; or nothing any more, which is told once.
+    #[derive(Debug, Clone, Default, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct ObjectsDetected {
+        /// The object that raised the event.
+        pub source: ObjectId,
+        /// When, milliseconds since 1970, as a string.
+        pub timestamp_millis: String,
+        /// The object's tags, if `sendTagsInEvents` is set.
+        pub tags: Vec<types::Tag>,
+        /// Name of the event.
+        pub r#type: String,
+        /// What it found, the surest first; 100 at most.
+        pub detections: Vec<types::Detected>,
+        /// When the picture passed the filter: milliseconds since 1970 (UTC).
+        pub frame_time: i64,
+    }
+
+    impl crate::stubs::Event for ObjectsDetected {
+        const NAME: &'static str = "ObjectsDetected";
+    }
+
     /// A key has encrypted so many packets (RFC 3711, section 9.2) that it will soon be used up: negotiate
     /// anew, with another endpoint.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -2919,6 +3013,26 @@ pub mod types {
         #[default]
         #[serde(other)]
         Unknown,
+    }
+
+    /// Something that a model found.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Detected {
+        /// What it is: the class's label of the description; the class's number, if it has none.
+        pub label: String,
+        /// The class's number.
+        pub class_number: i32,
+        /// How sure the model is, 0 to 1.
+        pub score: f64,
+        /// Left edge, pixels of the picture. Of a classification, all of the picture.
+        pub x: i32,
+        /// Upper edge, pixels.
+        pub y: i32,
+        /// Width, pixels.
+        pub width: i32,
+        /// Height, pixels.
+        pub height: i32,
     }
 
     /// State of DTLS.

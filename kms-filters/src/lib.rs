@@ -7,6 +7,7 @@ mod filter;
 mod gstreamer;
 mod image;
 mod mosaic;
+mod onnx;
 mod overlay;
 mod painter;
 mod zbar;
@@ -20,6 +21,7 @@ pub fn register(registry: &mut Registry, timeline: &Timeline) {
     registry.class(faces::overlay(timeline));
     registry.class(gstreamer::class(timeline));
     registry.class(mosaic::class(timeline));
+    registry.class(onnx::class(timeline));
     registry.class(overlay::class(timeline));
     registry.class(zbar::class(timeline));
     registry.module("chroma", "A filter that replaces a colour.");

@@ -57,6 +57,7 @@ fn classes(scene: &Scene) -> Vec<Class> {
         "uri": "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>",
         "offsetXPercent": 0.0, "offsetYPercent": 0.0, "widthPercent": 1.0, "heightPercent": 1.0,
     });
+    let models = |name: &str| format!("{}/tests/media/models/{name}", env!("CARGO_MANIFEST_DIR"));
     vec![
         class("PassThrough", json!({}), Gives::WhatItGets, None),
         class(
@@ -80,6 +81,12 @@ fn classes(scene: &Scene) -> Vec<Class> {
             Some(("setOverlayedImage", image)),
         ),
         class("MosaicFilter", json!({}), Gives::WhatItGets, None),
+        class(
+            "OnnxFilter",
+            json!({"modelPath": models("yolo.onnx"), "descriptionPath": models("yolo.json")}),
+            Gives::WhatItGets,
+            Some(("setDraw", json!({"draw": true}))),
+        ),
         class(
             "PlayerEndpoint",
             played,
