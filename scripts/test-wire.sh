@@ -13,7 +13,7 @@ python=target/tools/python/bin/python
 allowed_to_differ() {
     case $1 in
         webrtc) echo 13 ;;
-        basics) echo 8 ;;
+        basics) echo 4 ;;
         js_client) echo 2 ;;
         *) echo 0 ;;
     esac

@@ -23,14 +23,20 @@ pub(crate) struct Painting(pub(crate) Arc<dyn Paint>);
 
 impl Work for Painting {
     fn add(&self, segment: &Segment) -> Result<(gst::Element, gst::Element), MediaError> {
-        let painter: Painter = glib::Object::new();
-        painter.set(self.0.clone());
+        let painter = element(self.0.clone());
         segment.pipeline().add(&painter).map_err(|e| MediaError {
             message: "Media can't be set up".into(),
             detail: e.to_string(),
         })?;
-        Ok((painter.clone().upcast(), painter.upcast()))
+        Ok((painter.clone(), painter))
     }
+}
+
+/// An element that paints.
+pub(crate) fn element(paint: Arc<dyn Paint>) -> gst::Element {
+    let painter: Painter = glib::Object::new();
+    painter.set(paint);
+    painter.upcast()
 }
 
 /// The bytes of a plane and how many a row has; `None`: there is no such plane.

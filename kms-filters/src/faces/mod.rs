@@ -14,3 +14,5 @@ pub(crate) use follower::{Follower, cascades, raise_failure};
 pub(crate) use grey::Grey;
 pub(crate) use overlay::class as overlay;
 pub(crate) use tracks::{MOST as MOST_FACES, Track};
+#[cfg(test)]
+pub(crate) use {detector::Sight, follower::Looking};

@@ -53,8 +53,11 @@ fn classes(scene: &Scene) -> Vec<Class> {
     let offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n\
                  a=rtpmap:96 VP8/90000\r\n";
     let offer = json!({"offer": offer});
+    // A pixel: drawings take long in a daemon that is not optimised.
+    let pixel =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let image = json!({
-        "uri": "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>",
+        "uri": format!("data:image/png;base64,{pixel}"),
         "offsetXPercent": 0.0, "offsetYPercent": 0.0, "widthPercent": 1.0, "heightPercent": 1.0,
     });
     let models = |name: &str| format!("{}/tests/media/models/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -76,7 +76,7 @@ async fn leave_nothing(scene: &Scene, what: &str, mut round: impl AsyncFnMut()) 
 
 #[tokio::test]
 async fn a_thousand_connections_leave_nothing_behind() {
-    let scene = Scene::new(120).await;
+    let scene = Scene::new(900).await;
     let source = scene.player().await;
     let receiver = Receiver::new(&scene).await;
     let mut elements = Vec::new();
@@ -101,7 +101,7 @@ async fn a_thousand_connections_leave_nothing_behind() {
 
 #[tokio::test]
 async fn a_thousand_elements_leave_nothing_behind() {
-    let scene = Scene::new(120).await;
+    let scene = Scene::new(900).await;
     let source = scene.player().await;
     let receiver = Receiver::new(&scene).await;
     let classes = classes(&scene);
@@ -119,7 +119,7 @@ async fn a_thousand_elements_leave_nothing_behind() {
 
 #[tokio::test]
 async fn elements_released_at_work_leave_nothing_behind() {
-    let scene = Scene::new(120).await;
+    let scene = Scene::new(900).await;
     let source = scene.player().await;
     let receiver = Receiver::new(&scene).await;
     for class in classes(&scene) {

@@ -1,5 +1,6 @@
 //! A daemon with a pipeline, players that play, and receivers of RTP that tell whether media comes.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kms_client::{Client, ObjectId};
@@ -47,7 +48,15 @@ impl Scene {
     pub(super) async fn new(seconds: u32) -> Scene {
         let folder = Folder::new();
         let encoding = [&WEBM[..], &["-s", "160x120", "-b:v", "100k"]].concat();
-        make(&folder.path("in.webm"), seconds, &encoding);
+        make(&folder.path("minute.webm"), seconds.min(60), &encoding);
+        let again = (seconds / 60).to_string();
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-stream_loop", &again, "-i"])
+            .arg(folder.path("minute.webm"))
+            .args(["-c", "copy", "-t", &seconds.to_string()])
+            .arg(folder.path("in.webm"))
+            .status();
+        assert!(made.unwrap().success());
         let daemon = Daemon::start();
         let url = format!("ws://{}/kurento", daemon.address);
         let client = Client::connect(&url).await.unwrap();
