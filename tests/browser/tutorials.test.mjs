@@ -1,12 +1,13 @@
 // Every tutorial, used as a person would use it.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { WEBM, makeFile, startCamera } from './sources.mjs';
-import { startBrowser, startMediaServer, startTutorial } from './start.mjs';
+import { TOP, startBrowser, startMediaServer, startTutorial } from './start.mjs';
 
 const PHONE = { width: 390, height: 844 };
 
@@ -86,6 +87,63 @@ for (const name of ['hello-world', 'hello-world-node']) {
     });
   });
 }
+
+describe('magic-mirror', () => {
+  let tutorial, folder, mirror;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'kms-test-'));
+    const camera = join(folder, 'camera.mjpeg');
+    const face = join(TOP, 'tests/media/faces/astronaut.jpg');
+    const filter = 'scale=480:480,pad=640:480:80:0,format=yuvj420p';
+    execFileSync('ffmpeg', ['-v', 'error', '-loop', '1', '-r', '15', '-i', face, '-t', '2', '-vf', filter, '-q:v', '3', camera]);
+    mirror = await startBrowser(['--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${camera}`]);
+    tutorial = await startTutorial('magic-mirror', kms.url);
+  });
+  after(async () => {
+    await tutorial?.stop();
+    await mirror?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Red, green and blue on the face's nose. */
+  const nose = (page) =>
+    page.$eval('#remote', (video) => {
+      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext('2d');
+      canvas.drawImage(video, 0, 0);
+      return [...canvas.getImageData(0.5 * video.videoWidth, 0.41 * video.videoHeight, 1, 1).data];
+    });
+
+  const until = async (page, what, holds) => {
+    let last;
+    for (let tries = 0; tries < 75; tries++) {
+      if (holds((last = await nose(page)))) return;
+      await page.waitForTimeout(200);
+    }
+    assert.fail(`${what}: ${last}`);
+  };
+
+  it('puts on a face what is chosen', async () => {
+    const page = await (await mirror.newContext({ viewport: PHONE })).newPage();
+    page.on('pageerror', (error) => assert.fail(error));
+    await page.goto(tutorial.url);
+    await fitsOnAPhone(page);
+    await page.click('#start');
+    await plays(page);
+    const isRed = ([red, green, blue]) => red > 150 && green < 90 && blue < 100;
+    await page.selectOption('#costume', 'nose');
+    await until(page, 'the nose is red', isRed);
+    await page.selectOption('#costume', 'nothing');
+    await until(page, 'the nose is as it was', (colour) => !isRed(colour));
+    await page.selectOption('#costume', 'hat');
+    if (process.env.KMS_SHOTS) {
+      await page.waitForTimeout(2000);
+      await page.screenshot({ path: join(process.env.KMS_SHOTS, 'mirror.png') });
+    }
+    await page.click('#stop');
+    assert.equal(await text(page, 'state'), 'not started');
+    await page.context().close();
+  });
+});
 
 it('hello-world says that the camera was refused', async () => {
   const strict = await startBrowser(['--deny-permission-prompts']);
