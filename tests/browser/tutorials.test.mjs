@@ -105,13 +105,14 @@ describe('magic-mirror', () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** Red, green and blue on the face's nose. */
-  const nose = (page) =>
-    page.$eval('#remote', (video) => {
+  /** Red, green and blue at a place, parts of the picture's width and height. */
+  const colour = (page, x, y) =>
+    page.$eval('#remote', (video, [x, y]) => {
       const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext('2d');
       canvas.drawImage(video, 0, 0);
-      return [...canvas.getImageData(0.5 * video.videoWidth, 0.41 * video.videoHeight, 1, 1).data];
-    });
+      return [...canvas.getImageData(x * video.videoWidth, y * video.videoHeight, 1, 1).data];
+    }, [x, y]);
+  const nose = (page) => colour(page, 0.5, 0.41);
 
   const until = async (page, what, holds) => {
     let last;
@@ -134,11 +135,22 @@ describe('magic-mirror', () => {
     await until(page, 'the nose is red', isRed);
     await page.selectOption('#costume', 'nothing');
     await until(page, 'the nose is as it was', (colour) => !isRed(colour));
+    // On the face, and not on what is white beside it, which somewhat looks like one.
     await page.selectOption('#costume', 'hat');
+    const isDark = ([red, green, blue]) => red < 70 && green < 70 && blue < 80;
+    for (let tries = 0; !isDark(await colour(page, 0.5, 0.06)); tries++) {
+      assert.ok(tries < 75, 'there is no hat');
+      await page.waitForTimeout(200);
+    }
     if (process.env.KMS_SHOTS) {
-      await page.waitForTimeout(2000);
       await page.screenshot({ path: join(process.env.KMS_SHOTS, 'mirror.png') });
     }
+    let second = 0;
+    for (let looks = 0; looks < 10; looks++) {
+      second += isDark(await colour(page, 0.8, 0.25));
+      await page.waitForTimeout(200);
+    }
+    assert.ok(second < 5, `there is a second hat in ${second} of 10 pictures`);
     await page.click('#stop');
     assert.equal(await text(page, 'state'), 'not started');
     await page.context().close();

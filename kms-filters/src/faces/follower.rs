@@ -50,11 +50,21 @@ pub(crate) struct Follower {
     failed: bool,
     /// How much of a difference is set right when a face is found again.
     part: f32,
+    /// From one look to the next at least: between them faces are followed, which costs a tenth.
+    interval: gst::ClockTime,
+    /// The picture that was shown to it last.
+    shown: Option<gst::ClockTime>,
+    /// The number of the newest picture that was looked at.
+    looked_number: u64,
 }
 
 impl Follower {
     /// Begins with the first picture. `prepare` is called on the thread that looks.
-    pub(crate) fn new(part: f32, prepare: impl FnOnce() -> Looking + Send + 'static) -> Follower {
+    pub(crate) fn new(
+        part: f32,
+        interval: gst::ClockTime,
+        prepare: impl FnOnce() -> Looking + Send + 'static,
+    ) -> Follower {
         Follower {
             prepare: Some(Box::new(prepare)),
             beside: None,
@@ -64,6 +74,9 @@ impl Follower {
             looked: None,
             failed: false,
             part,
+            interval,
+            shown: None,
+            looked_number: 0,
         }
     }
 
@@ -75,6 +88,11 @@ impl Follower {
     /// The time of the newest picture that was looked at.
     pub(crate) fn looked(&self) -> Option<gst::ClockTime> {
         self.looked
+    }
+
+    /// How many pictures have come since that.
+    pub(crate) fn lag(&self) -> u64 {
+        self.number - self.looked_number
     }
 
     /// Whether nobody looks, and nobody will.
@@ -112,9 +130,16 @@ impl Follower {
         let Some(beside) = &self.beside else {
             return Ok(News::default());
         };
-        let known = self.tracks.all().iter().map(|track| track.area).collect();
-        if !beside.show(Look { grey, known }) {
-            return Err("what looks for faces has ended".into());
+        // A stream that was set back is looked at at once.
+        let is_due = self
+            .shown
+            .is_none_or(|shown| at < shown || at >= shown + self.interval);
+        if is_due {
+            self.shown = Some(at);
+            let known = self.tracks.all().iter().map(|track| track.area).collect();
+            if !beside.show(Look { grey, known }) {
+                return Err("what looks for faces has ended".into());
+            }
         }
         let Some(seen) = beside.seen() else {
             return Ok(News::default());
@@ -127,6 +152,7 @@ impl Follower {
             .find(|(n, _)| *n == number)
             .map_or(at, |(_, at)| *at);
         self.looked = Some(when);
+        self.looked_number = number;
         let ids = self.tracks.correct(&sight, when, self.part).map_err(told)?;
         let found = ids.into_iter().zip(sight.faces).collect();
         Ok(News {

@@ -14,6 +14,9 @@ use super::grey::{Grey, Pyramid, Small};
 pub(crate) const MOST: usize = 64;
 /// Pictures that it is remembered for where a face was: two seconds, mostly. A look that took longer is compared with where it is now.
 const REMEMBERED: usize = 64;
+/// Of a mean, what the newest value counts; and what it begins with.
+const NEWEST: f32 = 0.3;
+const UNSURE: f32 = 0.5;
 /// Pictures that are kept for what is found late: half a second, mostly.
 const RECENT: usize = 16;
 /// A face that is found is one that is known if they overlap by this, or if their middles are this close, of its size.
@@ -29,6 +32,9 @@ pub(crate) struct Track {
     pub(crate) area: Area,
     /// How sure it was when it was found last, 0 to 1.
     pub(crate) confidence: f32,
+    /// How sure it was on average, lately, from a half on; and that at best.
+    mean: f32,
+    pub(crate) surest: f32,
     /// The time of the picture it was found in last.
     pub(crate) seen: gst::ClockTime,
     /// How often it was found.
@@ -43,6 +49,16 @@ impl Track {
     fn at(&self, number: u64) -> Area {
         let was = self.history.iter().rev().find(|(n, _)| *n <= number);
         was.or(self.history.front()).map_or(self.area, |(_, area)| *area)
+    }
+
+    /// How fast it was at most, as long as is remembered: pixels a picture.
+    pub(crate) fn speed(&self) -> f32 {
+        let lately = self.history.iter().map(|(_, area)| area.middle());
+        let lately: Vec<(f32, f32)> = lately.collect();
+        let steps = lately
+            .windows(2)
+            .map(|pair| (pair[0].0 - pair[1].0).hypot(pair[0].1 - pair[1].1));
+        steps.fold(0.0, f32::max)
     }
 
     /// It was here in that picture: so much of the difference is set right, in that picture and in all since, for what is found in one of
@@ -183,6 +199,8 @@ impl Tracks {
             ids[f] = Some(track.id);
             track.set_right(number, found.area, part);
             track.confidence = found.confidence;
+            track.mean += (found.confidence - track.mean) * NEWEST;
+            track.surest = track.surest.max(track.mean);
             track.hits += 1;
             track.seen = at;
             track.is_sure = true;
@@ -219,6 +237,8 @@ impl Tracks {
             id: self.ids,
             area,
             confidence: found.confidence,
+            mean: UNSURE,
+            surest: UNSURE,
             seen: at,
             hits: 1,
             is_sure,
@@ -252,6 +272,8 @@ mod tests {
             id: 1,
             area: at(5.0),
             confidence: 1.0,
+            mean: 1.0,
+            surest: 1.0,
             seen: gst::ClockTime::ZERO,
             hits: 1,
             is_sure: true,

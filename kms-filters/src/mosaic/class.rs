@@ -21,6 +21,8 @@ use crate::painter::Painting;
 const LONGEST_NAME: usize = 256;
 /// Parts that may be given.
 const MOST_REGIONS: usize = 64;
+/// From one look for faces to the next.
+const INTERVAL: gst::ClockTime = gst::ClockTime::from_mseconds(60);
 const BLOCKS: std::ops::RangeInclusive<i32> = 1..=32;
 
 remote_enum! { "filters"
@@ -230,7 +232,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<MosaicFilter> {
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
         let gallery = Arc::new(Gallery::default());
         let known = gallery.clone();
-        let follower = Follower::new(1.0, move || cascades(move |grey, face| known.look_at(grey, face)));
+        let follower = Follower::new(1.0, INTERVAL, move || cascades(move |grey, face| known.look_at(grey, face)));
         let guard = Arc::new(Guard {
             timeline: timeline.clone(),
             filter: OnceLock::new(),

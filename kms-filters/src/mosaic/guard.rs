@@ -28,8 +28,13 @@ const MOST_GROWN: f32 = 1.0;
 const UNSURE: f32 = 0.5;
 /// With less of it in the picture, a face has left.
 const INSIDE: f32 = 0.4;
+/// A face that is this near to an edge, of its size, and was not found for so long, may have left.
+const NEAR: f32 = 1.5;
+const SOON: gst::ClockTime = gst::ClockTime::from_mseconds(150);
 /// How deep and long the strip is that stays hidden at the edge it left by, of the face's size.
 const STRIP: (f32, f32) = (1.8, 5.0);
+/// It is as much deeper as the face can come, as fast as it left, until it is found: that may take two looks.
+const LOOKS_TO_FIND: f32 = 2.0;
 /// Of so many looks at a face, so many have to give the same name.
 const LOOKS: usize = 5;
 const SAME: usize = 3;
@@ -47,7 +52,9 @@ pub(super) struct Settings {
 
 /// A part of the picture that stays hidden for a while.
 struct Strip {
-    area: Area,
+    face: Area,
+    /// Pixels a picture.
+    speed: f32,
     until: gst::ClockTime,
 }
 
@@ -150,7 +157,7 @@ impl Guard {
         if too_many || (is_late && when_late == MosaicWhenLate::Frame) {
             return None;
         }
-        Some(watch.hidden(at, |person| {
+        Some(watch.hidden(at, size, |person| {
             shows_enrolled && !is_late && self.gallery.name(person).is_some()
         }))
     }
@@ -210,9 +217,11 @@ impl Watch {
         let mut due = Vec::new();
         for track in gone {
             if inside(track.area) < INSIDE {
-                let until = at + HOLD_EDGE;
-                self.strips
-                    .extend(strips(track.area, size).map(|area| Strip { area, until }));
+                self.strips.push(Strip {
+                    face: track.area,
+                    speed: track.speed(),
+                    until: at + HOLD_EDGE,
+                });
             }
             if let Some(votes) = self.votes.remove(&track.id)
                 && votes.told
@@ -244,27 +253,37 @@ impl Watch {
     }
 
     /// Where faces are, but for those that may be shown.
-    fn hidden(&mut self, at: gst::ClockTime, may_show: impl Fn(u32) -> bool) -> Vec<Area> {
+    fn hidden(&mut self, at: gst::ClockTime, size: Area, may_show: impl Fn(u32) -> bool) -> Vec<Area> {
         let votes = &self.votes;
         let is_shown = |track: &Track| {
             let votes = votes.get(&track.id).filter(|votes| votes.is_fresh(at));
             track.is_sure && votes.and_then(Votes::person).is_some_and(&may_show)
         };
+        let comes = self.follower.lag() as f32 * LOOKS_TO_FIND;
         let tracks = self.follower.tracks().all().iter();
-        let faces = tracks.filter(|track| !is_shown(track)).map(|track| {
-            let lost = at.saturating_sub(track.seen).mseconds() as f32 / 1_000.0;
+        let mut hidden = Vec::new();
+        for track in tracks.filter(|track| !is_shown(track)) {
+            let lost = at.saturating_sub(track.seen);
+            let grows = lost.mseconds() as f32 / 1_000.0 * GROWS;
             let unsure = if track.is_sure { 0.0 } else { UNSURE };
-            track.area.grown(MARGIN + (lost * GROWS).min(MOST_GROWN) + unsure)
-        });
-        faces.chain(self.strips.iter().map(|strip| strip.area)).collect()
+            hidden.push(track.area.grown(MARGIN + grows.min(MOST_GROWN) + unsure));
+            if lost > SOON {
+                // At an edge it may have left unseen: points are followed on what is behind it.
+                hidden.extend(strips(track.area.grown(NEAR), size, track.speed() * comes));
+            }
+        }
+        for strip in &self.strips {
+            hidden.extend(strips(strip.face, size, strip.speed * comes));
+        }
+        hidden
     }
 }
 
 /// What stays hidden at the edges that a face has left by.
-fn strips(face: Area, size: Area) -> impl Iterator<Item = Area> {
+fn strips(face: Area, size: Area, comes: f32) -> impl Iterator<Item = Area> {
     let (x, y) = face.middle();
     let side = face.width.max(face.height);
-    let (depth, length) = (side * STRIP.0, side * STRIP.1);
+    let (depth, length) = (side * STRIP.0 + comes, side * STRIP.1);
     let beside = |x| Area::new(x, y - length / 2.0, depth, length);
     let along = |y| Area::new(x - length / 2.0, y, length, depth);
     [
@@ -323,7 +342,7 @@ mod tests {
 
     /// What looks takes this long, as often as that; then it takes forever.
     fn guard(takes: Duration, times: usize, when_late: MosaicWhenLate, until: Receiver<()>) -> Arc<Guard> {
-        let follower = Follower::new(1.0, move || {
+        let follower = Follower::new(1.0, gst::ClockTime::ZERO, move || {
             let mut looks = 0;
             std::boxed::Box::new(move |look| {
                 looks += 1;
@@ -431,7 +450,9 @@ mod tests {
 
     #[test]
     fn without_anybody_to_look_all_is_hidden() {
-        let follower = Follower::new(1.0, || -> Looking { panic!("as the test wants") });
+        let follower = Follower::new(1.0, gst::ClockTime::ZERO, || -> Looking {
+            panic!("as the test wants")
+        });
         let (_go_on, until) = sync_channel(0);
         let guard = guard(Duration::ZERO, 0, MosaicWhenLate::Regions, until);
         *lock(&guard.watch) = Watch::new(follower);

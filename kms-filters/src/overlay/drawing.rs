@@ -1,7 +1,10 @@
 //! Images as GStreamer draws them over a picture.
 
-use ::image::imageops::{self, FilterType};
 use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta, VideoOverlayFormatFlags, VideoOverlayRectangle};
+
+use opencv::core::{Mat, Size};
+use opencv::imgproc;
+use opencv::prelude::*;
 
 use crate::image::Image;
 
@@ -20,10 +23,8 @@ pub(crate) fn rectangle(image: &Image, place: Place) -> Option<VideoOverlayRecta
     if width == 0 || height == 0 {
         return None;
     }
-    let mut scaled = imageops::resize(&image.pixels, width, height, FilterType::Triangle);
-    // GStreamer's order on this machine, which has the lowest byte first.
-    scaled.pixels_mut().for_each(|pixel| pixel.0.swap(0, 2));
-    let mut buffer = gst::Buffer::from_mut_slice(scaled.into_raw());
+    let scaled = scaled(image, width, height).ok()?;
+    let mut buffer = gst::Buffer::from_mut_slice(scaled);
     let writable = buffer.get_mut()?;
     VideoMeta::add(
         writable,
@@ -41,4 +42,27 @@ pub(crate) fn rectangle(image: &Image, place: Place) -> Option<VideoOverlayRecta
         height,
         VideoOverlayFormatFlags::empty(),
     ))
+}
+
+/// The pixels of an image in another size: blue, green, red and opacity, GStreamer's order on a machine that has the lowest byte first.
+fn scaled(image: &Image, width: u32, height: u32) -> opencv::Result<Vec<u8>> {
+    let side = |length: u32| i32::try_from(length).unwrap_or(i32::MAX);
+    let (from_width, from_height) = image.pixels.dimensions();
+    let rows = Mat::new_rows_cols_with_data(side(from_height), side(from_width) * 4, image.pixels.as_raw())?;
+    let pixels = rows.reshape(4, side(from_height))?;
+    let how = match width < from_width || height < from_height {
+        true => imgproc::INTER_AREA,
+        false => imgproc::INTER_LINEAR,
+    };
+    let (mut sized, mut turned) = (Mat::default(), Mat::default());
+    imgproc::resize(
+        &pixels,
+        &mut sized,
+        Size::new(side(width), side(height)),
+        0.0,
+        0.0,
+        how,
+    )?;
+    imgproc::cvt_color_def(&sized, &mut turned, imgproc::COLOR_RGBA2BGRA)?;
+    Ok(turned.data_bytes()?.to_vec())
 }
