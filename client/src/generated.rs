@@ -1134,8 +1134,7 @@ impl MosaicFilter {
     }
 
     /// Makes a face known by a name, from an image. Answers once it is known. Error 40107 with the reason if
-    /// the image can't be had or no face is found in it; 40009 if there are 100 people, or ten images of this
-    /// name.
+    /// the image can't be had or no face is found in it; 40009 if there are 100 images, or ten of this name.
     pub fn enroll(&self, name: &str, image_uri: &str) -> Request<()> {
         self.handle()
             .invoke("enroll")

@@ -15,8 +15,20 @@ mod zbar;
 use kms_core::Registry;
 use kms_core::media::Timeline;
 
+/// OpenCV would take all processors for each picture: here each stream has its threads. Only once, for it is not safe to be done while others
+/// use OpenCV.
+fn one_thread() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if let Err(error) = opencv::core::set_num_threads(1) {
+            tracing::warn!(%error, "OpenCV takes as many threads as it likes");
+        }
+    });
+}
+
 /// Registers module `filters`, which official clients refuse to be without, and module `chroma`.
 pub fn register(registry: &mut Registry, timeline: &Timeline) {
+    one_thread();
     registry.module("filters", "Filters that change media on its way.");
     registry.class(faces::overlay(timeline));
     registry.class(gstreamer::class(timeline));

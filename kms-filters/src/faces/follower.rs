@@ -10,6 +10,8 @@ use super::tracks::Tracks;
 use kms_core::events;
 use protocol::Code;
 
+use opencv::prelude::*;
+
 use crate::beside::Beside;
 use crate::filter::Filter;
 use crate::painter::Picture;
@@ -25,6 +27,8 @@ type Seen = Result<Sight, String>;
 /// Looks at a picture.
 pub(crate) type Looking = Box<dyn FnMut(Look) -> Seen>;
 
+/// Pictures that are further apart are a new beginning.
+const GAP: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 /// Pictures whose time is remembered until they were looked at.
 const REMEMBERED: usize = 256;
 
@@ -54,6 +58,11 @@ pub(crate) struct Follower {
     interval: gst::ClockTime,
     /// The picture that was shown to it last.
     shown: Option<gst::ClockTime>,
+    /// The newest picture, and its size.
+    newest: Option<gst::ClockTime>,
+    size: (i32, i32),
+    /// The first picture since they came without a gap and in one size.
+    begun: u64,
     /// The number of the newest picture that was looked at.
     looked_number: u64,
 }
@@ -76,6 +85,9 @@ impl Follower {
             part,
             interval,
             shown: None,
+            newest: None,
+            size: (0, 0),
+            begun: 0,
             looked_number: 0,
         }
     }
@@ -85,7 +97,7 @@ impl Follower {
         &mut self.tracks
     }
 
-    /// The time of the newest picture that was looked at.
+    /// The time of the newest picture that was looked at, since they came without a gap and in one size.
     pub(crate) fn looked(&self) -> Option<gst::ClockTime> {
         self.looked
     }
@@ -111,13 +123,28 @@ impl Follower {
         }
     }
 
+    /// Nothing is known of what is to be seen from this picture on.
+    fn begin(&mut self) {
+        self.begun = self.number;
+        self.looked = None;
+    }
+
     fn try_next(&mut self, picture: &mut Picture<'_>, at: gst::ClockTime) -> Result<News, String> {
         if self.failed {
             return Ok(News::default());
         }
         let told = |e: opencv::Error| format!("OpenCV: {e}");
         self.number += 1;
+        // After a gap, or when the stream was set back, nothing is known of what is to be seen.
+        let newest = self.newest.replace(at);
+        if newest.is_none_or(|newest| at < newest || at > newest + GAP) {
+            self.begin();
+        }
         let grey = Arc::new(Grey::of(picture, self.number).map_err(told)?);
+        let size = (grey.full.cols(), grey.full.rows());
+        if std::mem::replace(&mut self.size, size) != size {
+            self.begin();
+        }
         self.times.push_back((self.number, at));
         if self.times.len() > REMEMBERED {
             self.times.pop_front();
@@ -146,11 +173,13 @@ impl Follower {
         };
         let sight = seen?;
         let number = sight.grey.number;
-        let when = self
-            .times
-            .iter()
-            .find(|(n, _)| *n == number)
-            .map_or(at, |(_, at)| *at);
+        if number < self.begun {
+            return Ok(News::default());
+        }
+        // Of one that is so old nothing is said.
+        let Some((_, when)) = self.times.iter().find(|(n, _)| *n == number).copied() else {
+            return Ok(News::default());
+        };
         self.looked = Some(when);
         self.looked_number = number;
         let ids = self.tracks.correct(&sight, when, self.part).map_err(told)?;

@@ -9,7 +9,7 @@ mod overlay;
 mod tracks;
 
 pub(crate) use area::Area;
-pub(crate) use detector::{Detector, Found};
+pub(crate) use detector::{Detector, Found, SURE};
 pub(crate) use follower::{Follower, cascades, raise_failure};
 pub(crate) use grey::Grey;
 pub(crate) use overlay::class as overlay;

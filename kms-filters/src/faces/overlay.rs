@@ -22,8 +22,6 @@ use crate::painter::{Paint, Painting, Picture};
 const HOLD: gst::ClockTime = gst::ClockTime::from_mseconds(700);
 /// It has to be found so often before it gets an image: what is no face is seldom found twice.
 const HITS: u32 = 2;
-/// And as sure as this on average: five windows of the detector. Photographs of faces give 6 to 20, what only looks like one 2 to 4.
-const SURE: f32 = 0.6;
 /// How much of a difference is set right when a face is found again: a mean, so that images don't tremble.
 const PART: f32 = 0.4;
 /// From one look to the next.
@@ -31,6 +29,9 @@ const INTERVAL: gst::ClockTime = gst::ClockTime::from_mseconds(80);
 /// Images are kept no larger, pixels each way; and in so many sizes, which are this factor apart.
 const LARGEST: u32 = 640;
 const SIZES: usize = 16;
+/// They are drawn no larger, pixels each way, and all sizes of one have no more bytes.
+const LARGEST_DRAWN: f32 = 2_048.0;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 const STEP: f32 = 1.03;
 /// Offsets and sizes, of the face's.
 const FARTHEST: f32 = 20.0;
@@ -105,7 +106,7 @@ impl Costume {
         let stepped = |length: f32| {
             STEP.powf((length.max(1.0).ln() / STEP.ln()).round())
                 .round()
-                .min(8_192.0) as u32
+                .min(LARGEST_DRAWN) as u32
         };
         let size = (
             stepped(face.width * self.size.0),
@@ -128,7 +129,8 @@ impl Costume {
             ));
         }
         let rectangle = rectangle(&self.image, place)?;
-        if self.drawn.len() == SIZES {
+        let bytes = |drawn: &[((u32, u32), gst::Buffer)]| drawn.iter().map(|(_, b)| b.size()).sum::<usize>();
+        while self.drawn.len() >= SIZES || (bytes(&self.drawn) > MOST_BYTES && !self.drawn.is_empty()) {
             self.drawn.remove(0);
         }
         let flags = gst_video::VideoOverlayFormatFlags::empty();
@@ -160,7 +162,7 @@ impl Paint for Faces {
         let shown: Vec<Area> = tracks
             .all()
             .iter()
-            .filter(|t| t.hits >= HITS && t.surest >= SURE)
+            .filter(|t| t.hits >= HITS && t.is_face)
             .map(|t| t.area)
             .collect();
         drop(follower);
@@ -223,7 +225,10 @@ pub(crate) fn class(timeline: &Timeline) -> Class<FaceOverlayFilter> {
         |this, _, p: SetOverlayedImage| async move {
             p.check()?;
             let image = Image::load(&p.uri).await?;
-            *lock(&this.faces.costume) = Some(Costume::new(image, &p));
+            // A large image takes a while to be made smaller.
+            let costume = tokio::task::spawn_blocking(move || Costume::new(image, &p)).await;
+            let broken = |_| Error::new(Code::IllegalParam, "The image can't be used: it is broken");
+            *lock(&this.faces.costume) = Some(costume.map_err(broken)?);
             Ok(())
         },
     )

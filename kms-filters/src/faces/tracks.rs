@@ -16,7 +16,10 @@ pub(crate) const MOST: usize = 64;
 const REMEMBERED: usize = 64;
 /// Of a mean, what the newest value counts; and what it begins with.
 const NEWEST: f32 = 0.3;
-const UNSURE: f32 = 0.5;
+const BEGINNING: f32 = 0.5;
+/// Six windows of the detector, and four. Photographs of faces give 6 to 20, what only looks like one mostly 2 to 4.
+const SURE: f32 = 0.67;
+const UNSURE: f32 = 0.56;
 /// Pictures that are kept for what is found late: half a second, mostly.
 const RECENT: usize = 16;
 /// A face that is found is one that is known if they overlap by this, or if their middles are this close, of its size.
@@ -32,15 +35,18 @@ pub(crate) struct Track {
     pub(crate) area: Area,
     /// How sure it was when it was found last, 0 to 1.
     pub(crate) confidence: f32,
-    /// How sure it was on average, lately, from a half on; and that at best.
+    /// How sure it was on average, lately, from a half on.
     mean: f32,
-    pub(crate) surest: f32,
+    /// Whether it is a face for sure: above [`SURE`] on average it becomes one, below [`UNSURE`] it is none any more.
+    pub(crate) is_face: bool,
     /// The time of the picture it was found in last.
     pub(crate) seen: gst::ClockTime,
     /// How often it was found.
     pub(crate) hits: u32,
     /// Whether it could be followed into the newest picture.
     pub(crate) is_sure: bool,
+    /// It could not be followed once since [`Tracks::doubts`] was asked: it may be somebody else's by now.
+    is_doubted: bool,
     /// Where it was, by the pictures' numbers.
     history: VecDeque<(u64, Area)>,
 }
@@ -103,6 +109,17 @@ impl Tracks {
         &self.list
     }
 
+    /// Those that could not be followed at some time since this was asked last.
+    pub(crate) fn doubts(&mut self) -> Vec<u64> {
+        let mut doubted = Vec::new();
+        for track in &mut self.list {
+            if std::mem::take(&mut track.is_doubted) {
+                doubted.push(track.id);
+            }
+        }
+        doubted
+    }
+
     /// Takes those away that a condition doesn't hold for, and gives them.
     pub(crate) fn keep(&mut self, keep: impl Fn(&Track) -> bool) -> Vec<Track> {
         let (kept, gone) = std::mem::take(&mut self.list).into_iter().partition(keep);
@@ -120,8 +137,8 @@ impl Tracks {
         let Some((before, pyramid)) = before else {
             return Ok(());
         };
-        let by = grey.full.cols_and_rows();
-        let was = before.full.cols_and_rows();
+        let by = grey.full.extent();
+        let was = before.full.extent();
         if by != was {
             // Another resolution: all is where it was, in proportion.
             self.recent.drain(..self.recent.len() - 1);
@@ -130,6 +147,8 @@ impl Tracks {
                 let a = track.area;
                 track.area = Area::new(a.x * x, a.y * y, a.width * x, a.height * y);
                 track.history.clear();
+                track.is_sure = false;
+                track.is_doubted = true;
             }
         } else if !self.list.is_empty() {
             let from = match pyramid {
@@ -140,6 +159,7 @@ impl Tracks {
             for track in &mut self.list {
                 let area = follow(&from, &to, track.area.times(1.0 / grey.scale))?;
                 track.is_sure = area.is_some();
+                track.is_doubted |= area.is_none();
                 if let Some(area) = area {
                     track.area = area.times(grey.scale);
                 }
@@ -177,7 +197,7 @@ impl Tracks {
         let Some((now, _)) = self.newest.clone() else {
             return Ok(ids);
         };
-        if now.full.cols_and_rows() != sight.grey.full.cols_and_rows() {
+        if now.full.extent() != sight.grey.full.extent() {
             return Ok(ids);
         }
         let number = sight.grey.number;
@@ -200,7 +220,7 @@ impl Tracks {
             track.set_right(number, found.area, part);
             track.confidence = found.confidence;
             track.mean += (found.confidence - track.mean) * NEWEST;
-            track.surest = track.surest.max(track.mean);
+            track.is_face = track.mean >= if track.is_face { UNSURE } else { SURE };
             track.hits += 1;
             track.seen = at;
             track.is_sure = true;
@@ -215,7 +235,8 @@ impl Tracks {
 
     fn begin(&mut self, sight: &Sight, found: Found, now: &Grey, at: gst::ClockTime) -> opencv::Result<u64> {
         let mut area = found.area;
-        let mut is_sure = true;
+        // Followed from a picture that is forgotten, it may be elsewhere.
+        let mut is_sure = self.recent.front().is_some_and(|(n, _)| *n <= sight.grey.number);
         let since = self.recent.iter().filter(|(n, _)| *n >= sight.grey.number);
         let since: Vec<Small> = since.map(|(_, small)| small.clone()).collect();
         if let [first, rest @ ..] = since.as_slice()
@@ -237,11 +258,12 @@ impl Tracks {
             id: self.ids,
             area,
             confidence: found.confidence,
-            mean: UNSURE,
-            surest: UNSURE,
+            mean: BEGINNING,
+            is_face: false,
             seen: at,
             hits: 1,
             is_sure,
+            is_doubted: false,
             history: VecDeque::from([(now.number, area)]),
         });
         Ok(self.ids)
@@ -249,12 +271,12 @@ impl Tracks {
 }
 
 /// The size of a picture.
-trait Sized2 {
-    fn cols_and_rows(&self) -> (f32, f32);
+trait Extent {
+    fn extent(&self) -> (f32, f32);
 }
 
-impl Sized2 for Mat {
-    fn cols_and_rows(&self) -> (f32, f32) {
+impl Extent for Mat {
+    fn extent(&self) -> (f32, f32) {
         use opencv::prelude::*;
         (self.cols() as f32, self.rows() as f32)
     }
@@ -273,10 +295,11 @@ mod tests {
             area: at(5.0),
             confidence: 1.0,
             mean: 1.0,
-            surest: 1.0,
+            is_face: true,
             seen: gst::ClockTime::ZERO,
             hits: 1,
             is_sure: true,
+            is_doubted: false,
             history: (0..=10_u64).map(|n| (n, at(n as f32 - 5.0))).collect(),
         };
         track.set_right(7, at(7.0), 1.0);

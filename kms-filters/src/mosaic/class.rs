@@ -145,7 +145,7 @@ params! {
 
     /// Parameters of `enroll`.
     pub struct Enroll {
-        /// A name, up to 256 bytes. Up to ten images may be enrolled under one name: each makes it known better.
+        /// A name, up to 256 bytes. Up to ten images may be enrolled under one name, and 100 in all: each makes it known better.
         name "name": String,
         /// An image with the face, which is the largest one in it, best from the front: `file://`, `http(s)://` or `data:`; PNG, JPEG,
         /// WebP or SVG, up to 16 MiB.
@@ -187,7 +187,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
             Refusal::NoFace => refused(
-                "No face was found in the image: it should be seen from the front, and be 24 pixels wide or more",
+                "No face was found in the image: it should be seen from the front, and be a twentieth of the image wide or more",
             ),
             Refusal::TooMany(what) => {
                 Error::new(Code::NotEnoughResources, format!("A filter has {what} at most"))
@@ -302,7 +302,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<MosaicFilter> {
     .async_method(
         "enroll",
         "Makes a face known by a name, from an image. Answers once it is known. Error 40107 with the reason if the image can't be had or no \
-         face is found in it; 40009 if there are 100 people, or ten images of this name.",
+         face is found in it; 40009 if there are 100 images, or ten of this name.",
         |this, _, p: Enroll| async move {
             if p.name.is_empty() || p.name.len() > LONGEST_NAME {
                 return Err(refused("name should have 1 to 256 bytes"));

@@ -27,7 +27,9 @@ pub(super) fn hide(picture: &mut Picture<'_>, area: Area, cover: Cover) {
     if right <= left || low <= top {
         return;
     }
-    let block = ((right - left).min(low - top) / cover.blocks).max(1);
+    // Of the part as it is, also if it reaches beyond the picture; never finer than asked.
+    let side = area.width.min(area.height).max(1.0) / 2.0;
+    let block = ((side / cover.blocks as f32).ceil() as usize).clamp(1, width.max(height));
     for (number, black) in (0..3).zip(BLACK) {
         // Of the brightness there is twice as much.
         let times = if number == 0 { 2 } else { 1 };
@@ -87,18 +89,18 @@ impl Part {
     fn means(&self, pixels: &mut [u8], size: usize) -> Vec<u8> {
         let (columns, rows) = self.blocks(size);
         let mut means = Vec::with_capacity(columns * rows);
-        let mut sums = vec![0_u32; columns];
+        let mut sums = vec![0_u64; columns];
         for row in 0..rows {
             let (from, to) = (self.top + row * size, (self.top + (row + 1) * size).min(self.low));
             sums.fill(0);
             for y in from..to {
                 let line = self.row(pixels, y, self.left, self.right);
                 for (sum, block) in sums.iter_mut().zip(line.chunks(size)) {
-                    *sum += block.iter().map(|p| u32::from(*p)).sum::<u32>();
+                    *sum += block.iter().map(|p| u64::from(*p)).sum::<u64>();
                 }
             }
             let wide = |column: usize| size.min(self.right - self.left - column * size);
-            let mean = |(column, sum): (usize, &u32)| *sum as usize / (wide(column) * (to - from)).max(1);
+            let mean = |(column, sum): (usize, &u64)| *sum as usize / (wide(column) * (to - from)).max(1);
             means.extend(sums.iter().enumerate().map(mean).map(|mean| mean as u8));
         }
         means

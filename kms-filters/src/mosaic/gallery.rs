@@ -1,7 +1,7 @@
 //! Faces with names: local binary patterns (Ahonen, Hadid and Pietikäinen 2006) as OpenCV has them, without a model file.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use kms_core::object::lock;
 use opencv::core::{Mat, Point2f, Ptr, Rect, Scalar, Size, Vector};
@@ -9,11 +9,11 @@ use opencv::face::LBPHFaceRecognizer;
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::faces::{Area, Detector, Found, Grey};
+use crate::faces::{Area, Detector, Found, Grey, SURE};
 use crate::image::Image;
 
-/// People that may be enrolled, and pictures of each.
-pub(super) const MOST_PEOPLE: usize = 100;
+/// Pictures that may be enrolled, and those of one person: each is half a megabyte, and a face is compared with all.
+pub(super) const MOST_IN_ALL: usize = 100;
 pub(super) const MOST_PICTURES: usize = 10;
 /// Faces are compared in this size, pixels each way, of what the detector takes for a face.
 const SIDE: i32 = 112;
@@ -27,22 +27,24 @@ const SCALED: [f64; 3] = [1.0, 0.93, 1.07];
 /// Somebody who is enrolled.
 struct Person {
     name: String,
-    pictures: Vec<Vec<Mat>>,
+    pictures: Vec<Vec<Arc<Mat>>>,
 }
 
 #[derive(Default)]
 struct Known {
     people: HashMap<u32, Person>,
     ids: u32,
-    /// What compares; made anew when somebody comes or goes.
-    recognizer: Option<Ptr<LBPHFaceRecognizer>>,
 }
 
 /// Who is enrolled.
 #[derive(Default)]
 pub(super) struct Gallery {
-    /// Held while a face is compared, beside the stream; and for moments.
+    /// Held for moments: the stream asks for names.
     known: Mutex<Known>,
+    /// What compares; made anew when somebody comes or goes. Held while a face is compared, beside the stream.
+    recognizer: Mutex<Option<Ptr<LBPHFaceRecognizer>>>,
+    /// One comes or goes after the other.
+    learning: Mutex<()>,
 }
 
 /// Why somebody can't be enrolled.
@@ -65,47 +67,64 @@ impl Gallery {
         let grey = image_grey(image)?;
         let mut detector = Detector::new().map_err(Refusal::Failed)?;
         let faces = detector.find(&grey, &[])?;
-        let largest = faces
-            .iter()
-            .max_by(|a, b| a.area.surface().total_cmp(&b.area.surface()));
+        // The largest of those that are surely faces.
+        let weight = |face: &Found| (face.confidence >= SURE, face.area.surface());
+        let largest = faces.iter().max_by(|a, b| {
+            let ((a_sure, a), (b_sure, b)) = (weight(a), weight(b));
+            a_sure.cmp(&b_sure).then(a.total_cmp(&b))
+        });
         let area = largest.ok_or(Refusal::NoFace)?.area;
         let mut views = Vec::new();
         for turned in TURNED {
             for scaled in SCALED {
-                views.push(cut(&grey.full, area, turned, scaled)?);
+                views.push(Arc::new(cut(&grey.full, area, turned, scaled)?));
             }
         }
-        let mut known = lock(&self.known);
-        let known = &mut *known;
-        let is_full = known.people.len() >= MOST_PEOPLE;
-        let place = known.people.iter_mut().find(|(_, person)| person.name == name);
-        match place {
-            Some((_, person)) if person.pictures.len() >= MOST_PICTURES => {
-                return Err(Refusal::TooMany("10 pictures of one name"));
-            }
-            Some((_, person)) => person.pictures.push(views),
-            None if is_full => return Err(Refusal::TooMany("100 people")),
-            None => {
-                known.ids += 1;
-                let person = Person {
-                    name: name.to_owned(),
-                    pictures: vec![views],
-                };
-                known.people.insert(known.ids, person);
-            }
-        }
-        known.learn()?;
+        let _learning = lock(&self.learning);
+        lock(&self.known).add(name, views)?;
+        self.learn()?;
         Ok(())
     }
 
     /// Forgets somebody. False: nobody has this name.
     pub(super) fn unenroll(&self, name: &str) -> Result<bool, Refusal> {
-        let mut known = lock(&self.known);
-        let before = known.people.len();
-        known.people.retain(|_, person| person.name != name);
-        let there = known.people.len() < before;
-        known.learn()?;
+        let _learning = lock(&self.learning);
+        let there = {
+            let people = &mut lock(&self.known).people;
+            let before = people.len();
+            people.retain(|_, person| person.name != name);
+            people.len() < before
+        };
+        if there {
+            self.learn()?;
+        }
         Ok(there)
+    }
+
+    /// Makes anew what compares. Takes a tenth of a second for some people; those who are known already stay known meanwhile.
+    fn learn(&self) -> opencv::Result<()> {
+        let views: Vec<(u32, Arc<Mat>)> = {
+            let known = lock(&self.known);
+            let of = |(id, person): (&u32, &Person)| {
+                let id = *id;
+                let views = person.pictures.iter().flatten().cloned();
+                views.map(move |view| (id, view)).collect::<Vec<_>>()
+            };
+            known.people.iter().flat_map(of).collect()
+        };
+        let (mut faces, mut labels) = (Vector::<Mat>::new(), Vector::<i32>::new());
+        for (id, view) in views {
+            faces.push(view.try_clone()?);
+            labels.push(id as i32);
+        }
+        let mut recognizer = None;
+        if !faces.is_empty() {
+            let mut learns = LBPHFaceRecognizer::create(1, 8, 8, 8, f64::MAX)?;
+            learns.train(&faces, &labels)?;
+            recognizer = Some(learns);
+        }
+        *lock(&self.recognizer) = recognizer;
+        Ok(())
     }
 
     /// The names, in order.
@@ -126,8 +145,7 @@ impl Gallery {
 
     /// Says who it is, if that is known.
     pub(super) fn look_at(&self, grey: &Grey, face: &mut Found) -> opencv::Result<()> {
-        let known = lock(&self.known);
-        if let Some(recognizer) = &known.recognizer {
+        if let Some(recognizer) = &*lock(&self.recognizer) {
             let (mut person, mut distance) = (-1, f64::MAX);
             recognizer.predict(&cut(&grey.full, face.area, 0.0, 1.0)?, &mut person, &mut distance)?;
             face.person = u32::try_from(person).ok().filter(|_| distance < ALIKE);
@@ -138,20 +156,25 @@ impl Gallery {
 }
 
 impl Known {
-    fn learn(&mut self) -> opencv::Result<()> {
-        // Until it has learnt, nobody is known.
-        self.recognizer = None;
-        let (mut faces, mut labels) = (Vector::<Mat>::new(), Vector::<i32>::new());
-        for (id, person) in &self.people {
-            for view in person.pictures.iter().flatten() {
-                faces.push(view.try_clone()?);
-                labels.push(*id as i32);
-            }
+    /// One picture more of somebody, or of somebody new.
+    fn add(&mut self, name: &str, views: Vec<Arc<Mat>>) -> Result<(), Refusal> {
+        let in_all: usize = self.people.values().map(|person| person.pictures.len()).sum();
+        if in_all >= MOST_IN_ALL {
+            return Err(Refusal::TooMany("100 pictures"));
         }
-        if !faces.is_empty() {
-            let mut recognizer = LBPHFaceRecognizer::create(1, 8, 8, 8, f64::MAX)?;
-            recognizer.train(&faces, &labels)?;
-            self.recognizer = Some(recognizer);
+        match self.people.values_mut().find(|person| person.name == name) {
+            Some(person) if person.pictures.len() >= MOST_PICTURES => {
+                return Err(Refusal::TooMany("10 pictures of one name"));
+            }
+            Some(person) => person.pictures.push(views),
+            None => {
+                self.ids += 1;
+                let person = Person {
+                    name: name.to_owned(),
+                    pictures: vec![views],
+                };
+                self.people.insert(self.ids, person);
+            }
         }
         Ok(())
     }

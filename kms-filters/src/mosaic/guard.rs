@@ -69,6 +69,14 @@ struct Votes {
 
 impl Votes {
     fn add(&mut self, at: gst::ClockTime, person: Option<u32>) {
+        // After a while, or of a stream that was set back, somebody else may be there.
+        if self
+            .looks
+            .back()
+            .is_some_and(|(seen, _)| at < *seen || at > *seen + FRESH)
+        {
+            self.looks.clear();
+        }
         self.looks.push_back((at, person));
         if self.looks.len() > LOOKS {
             self.looks.pop_front();
@@ -93,6 +101,8 @@ pub(super) struct Watch {
     follower: Follower,
     votes: HashMap<u64, Votes>,
     strips: Vec<Strip>,
+    /// Of the pictures.
+    size: Option<Area>,
 }
 
 /// Hides.
@@ -111,6 +121,7 @@ impl Watch {
             follower,
             votes: HashMap::new(),
             strips: Vec::new(),
+            size: None,
         }
     }
 }
@@ -146,7 +157,8 @@ impl Guard {
         if let Some(found) = news.found {
             watch.vote(looked, &found);
         }
-        due.extend(watch.leave(at, size));
+        watch.scale(size);
+        due.extend(watch.leave(at, looked, size));
         due.extend(watch.enter());
         if let Some(filter) = filter {
             due.into_iter().for_each(|due| self.tell(&filter, due));
@@ -190,6 +202,11 @@ impl Guard {
 impl Watch {
     /// Each face that was found says who it is.
     fn vote(&mut self, at: gst::ClockTime, found: &[(Option<u64>, Found)]) {
+        for id in self.follower.tracks().doubts() {
+            if let Some(votes) = self.votes.get_mut(&id) {
+                votes.looks.clear();
+            }
+        }
         for (id, face) in found {
             if let Some(id) = id {
                 self.votes.entry(*id).or_default().add(at, face.person);
@@ -207,13 +224,25 @@ impl Watch {
         }
     }
 
-    /// Faces that are gone.
-    fn leave(&mut self, at: gst::ClockTime, size: Area) -> Vec<Due> {
+    /// Pictures of another size: strips are where they were, in proportion.
+    fn scale(&mut self, size: Area) {
+        if let Some(was) = self.size.replace(size) {
+            let (x, y) = (size.width / was.width, size.height / was.height);
+            for strip in &mut self.strips {
+                let face = strip.face;
+                strip.face = Area::new(face.x * x, face.y * y, face.width * x, face.height * y);
+                strip.speed *= x.max(y);
+            }
+        }
+    }
+
+    /// Faces that are gone: not found any more for as long as somebody looked, or out of the picture.
+    fn leave(&mut self, at: gst::ClockTime, looked: gst::ClockTime, size: Area) -> Vec<Due> {
         let inside = |area: Area| area.shared(size).surface() / area.surface().max(1.0);
         let gone = self
             .follower
             .tracks()
-            .keep(|track| inside(track.area) >= INSIDE && at < track.seen + HOLD);
+            .keep(|track| inside(track.area) >= INSIDE && looked < track.seen + HOLD);
         let mut due = Vec::new();
         for track in gone {
             if inside(track.area) < INSIDE {
@@ -436,7 +465,8 @@ mod tests {
         for when_late in [MosaicWhenLate::Regions, MosaicWhenLate::Frame] {
             let (go_on, until) = sync_channel(0);
             let guard = guard(Duration::from_millis(10), 3, when_late, until);
-            let pictures = pictures(guard, 60);
+            // Five seconds: longer than a face is held that is looked for.
+            let pictures = pictures(guard, 150);
             assert!(
                 pictures.iter().all(|(face, _)| *face),
                 "the face is hidden in all of them"
@@ -445,6 +475,23 @@ mod tests {
             let last = pictures.last().expect("pictures").1;
             assert_eq!(last, when_late == MosaicWhenLate::Frame, "all is hidden at last");
             drop(go_on);
+        }
+    }
+
+    #[test]
+    fn after_a_pause_all_is_hidden_until_somebody_has_looked_again() {
+        let (_go_on, until) = sync_channel(0);
+        let guard = guard(
+            Duration::from_millis(10),
+            usize::MAX,
+            MosaicWhenLate::Regions,
+            until,
+        );
+        // The second time the source's time begins anew, and other people may be there.
+        for _ in 0..2 {
+            let pictures = pictures(guard.clone(), 30);
+            assert!(pictures[0].1, "all is hidden at first");
+            assert!(!pictures[29].1, "all is not hidden at last");
         }
     }
 

@@ -9,7 +9,7 @@ use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use super::description::{Classes, Description, Layout, Order, Output, Ssd, Yolo};
-use super::picture::{Placing, Planes};
+use super::picture::Planes;
 use crate::faces::Area;
 
 /// Bytes of a model's file.
@@ -138,7 +138,7 @@ impl Model {
         let in_picture = |found: Detection| Detection {
             area: match self.description.output {
                 Output::Classes(_) => whole,
-                _ => place(placing, found.area),
+                _ => placing.in_picture(found.area),
             },
             ..found
         };
@@ -158,10 +158,6 @@ impl Model {
             Output::Classes(classes) => classes.scores(tensor(outputs, classes.tensor)?, threshold),
         }
     }
-}
-
-fn place(placing: Placing, area: Area) -> Area {
-    placing.in_picture(area)
 }
 
 fn tensor(outputs: &[Numbers], number: usize) -> Result<&Numbers, String> {
@@ -331,7 +327,7 @@ impl Classes {
             })
             .collect();
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        found.truncate(self.top);
+        found.truncate(self.top.min(MOST));
         Ok(found)
     }
 }

@@ -77,7 +77,6 @@ impl Planes {
 
     /// The numbers of the input, and where the picture is in it.
     pub(super) fn input(&self, input: &Input) -> opencv::Result<(Vec<f32>, Placing)> {
-        opencv::core::set_num_threads(1)?;
         let (width, height) = (self.width as i32, self.height as i32);
         let all = Mat::new_rows_cols_with_data(height * 3 / 2, width, &self.pixels)?;
         let mut colours = Mat::default();
