@@ -268,7 +268,8 @@ impl Watch {
     /// Faces that have come, once it is clear whether they are known.
     fn enter(&mut self) -> Vec<Due> {
         let mut due = Vec::new();
-        for track in self.follower.tracks().all() {
+        // What only looks like a face is hidden, but is nobody.
+        for track in self.follower.tracks().all().iter().filter(|track| track.is_face) {
             let Some(votes) = self.votes.get_mut(&track.id).filter(|votes| !votes.told) else {
                 continue;
             };
