@@ -9,7 +9,7 @@ kms=${1:?usage: scripts/test-wire.sh KMS}
 python=target/tools/python/bin/python
 
 # Answers that need not match: those of webrtc.jsonl that need the live browser behind its offer; of the others, those that
-# need classes that are not there yet (filters, hubs). A new class lowers its number.
+# need classes that are not there yet (other modules of Kurento). A new class lowers its number.
 allowed_to_differ() {
     case $1 in
         webrtc) echo 13 ;;

@@ -125,13 +125,7 @@ impl ChromaFilter {
             let Some(this) = this.upgrade() else { return };
             match image {
                 Ok(image) => this.chroma.set_background(Some(image)),
-                Err(error) => {
-                    this.filter.element().object.raise(&kms_core::events::Error {
-                        error_code: error.code.number(),
-                        error_type: error.code.name().into(),
-                        description: error.message,
-                    });
-                }
+                Err(error) => this.filter.raise(error),
             }
         });
     }

@@ -25,12 +25,12 @@ impl Area {
 
     /// All of it times a factor: of another size of the same picture.
     pub(crate) fn times(self, factor: f32) -> Area {
-        Area::new(
-            self.x * factor,
-            self.y * factor,
-            self.width * factor,
-            self.height * factor,
-        )
+        self.stretched((factor, factor))
+    }
+
+    /// The same with a factor for each direction.
+    pub(crate) fn stretched(self, (x, y): (f32, f32)) -> Area {
+        Area::new(self.x * x, self.y * y, self.width * x, self.height * y)
     }
 
     /// Larger by a factor, around the same middle.

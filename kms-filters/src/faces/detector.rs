@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use opencv::core::{Mat, Point2f, Rect, Scalar, Size, Vector};
+use opencv::core::{Mat, Rect, Size, Vector};
 use opencv::imgproc;
 use opencv::objdetect::CascadeClassifier;
 use opencv::prelude::*;
 
 use super::area::Area;
-use super::grey::Grey;
+use super::grey::{Grey, square};
 
 /// Debian's package opencv-data has them.
 const CASCADES: &str = "/usr/share/opencv4/haarcascades";
@@ -102,26 +102,7 @@ impl Detector {
         let side = area.width.max(area.height);
         let middle = area.middle();
         let smallest = (side * 0.6) as i32;
-        // Straight beside what the picture ends at there is nothing to be seen: its edge goes on.
-        let cut = |turned: f64| -> opencv::Result<Mat> {
-            let size = (side * AROUND).round().max(1.0) as i32;
-            let around = Point2f::new(middle.0, middle.1);
-            let mut turn = imgproc::get_rotation_matrix_2d(around, turned, 1.0)?;
-            for (row, at) in [(0, middle.0), (1, middle.1)] {
-                *turn.at_2d_mut::<f64>(row, 2)? += f64::from(size) / 2.0 - f64::from(at);
-            }
-            let mut cut = Mat::default();
-            imgproc::warp_affine(
-                even,
-                &mut cut,
-                &turn,
-                Size::new(size, size),
-                imgproc::INTER_LINEAR,
-                opencv::core::BORDER_REPLICATE,
-                Scalar::default(),
-            )?;
-            Ok(cut)
-        };
+        let cut = |turned| square(even, middle, turned, 1.0, (side * AROUND).round().max(1.0) as i32);
         // Around the middle it is turned about, a face stays where it is.
         let back = |found: Found, size: i32, turned: f64| {
             let (x, y) = found.area.middle();

@@ -3,17 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use opencv::prelude::*;
+
 use super::area::Area;
 use super::detector::{Detector, Found, Sight};
 use super::grey::Grey;
 use super::tracks::Tracks;
-use kms_core::events;
-use protocol::Code;
-
-use opencv::prelude::*;
-
 use crate::beside::Beside;
-use crate::filter::Filter;
 use crate::painter::Picture;
 
 /// A picture to be looked at, and where faces are in it as far as is known.
@@ -206,15 +202,4 @@ pub(crate) fn cascades(mut each: impl FnMut(&Grey, &mut Found) -> opencv::Result
             faces,
         })
     })
-}
-
-/// Tells clients why faces can't be found.
-pub(crate) fn raise_failure(filter: &Filter, description: String) {
-    let object = &filter.element().object;
-    tracing::warn!(filter = object.id(), "{description}");
-    object.raise(&events::Error {
-        error_code: Code::NotEnoughResources.number(),
-        error_type: Code::NotEnoughResources.name().into(),
-        description,
-    });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use opencv::core::{Mat, Rect, Size, Vector};
+use opencv::core::{Mat, Point2f, Rect, Scalar, Size, Vector};
 use opencv::imgproc;
 use opencv::prelude::*;
 
@@ -66,6 +66,31 @@ impl Grey {
             scale,
         })
     }
+}
+
+/// A square of a picture around a point, turned by so many degrees and scaled: the point is in its middle. Beyond the picture its edge goes on.
+pub(crate) fn square(
+    picture: &Mat,
+    (x, y): (f32, f32),
+    turned: f64,
+    scale: f64,
+    side: i32,
+) -> opencv::Result<Mat> {
+    let mut turn = imgproc::get_rotation_matrix_2d(Point2f::new(x, y), turned, scale)?;
+    for (row, at) in [(0, x), (1, y)] {
+        *turn.at_2d_mut::<f64>(row, 2)? += f64::from(side) / 2.0 - f64::from(at);
+    }
+    let mut square = Mat::default();
+    imgproc::warp_affine(
+        picture,
+        &mut square,
+        &turn,
+        Size::new(side, side),
+        imgproc::INTER_LINEAR,
+        opencv::core::BORDER_REPLICATE,
+        Scalar::default(),
+    )?;
+    Ok(square)
 }
 
 /// A small picture, shared.

@@ -10,8 +10,8 @@ mod tracks;
 
 pub(crate) use area::Area;
 pub(crate) use detector::{Detector, Found, SURE};
-pub(crate) use follower::{Follower, cascades, raise_failure};
-pub(crate) use grey::Grey;
+pub(crate) use follower::{Follower, cascades};
+pub(crate) use grey::{Grey, square};
 pub(crate) use overlay::class as overlay;
 pub(crate) use tracks::{MOST as MOST_FACES, Track};
 #[cfg(test)]

@@ -12,10 +12,10 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, params};
 
 use super::area::Area;
-use super::follower::{Follower, cascades, raise_failure};
+use super::follower::{Follower, cascades};
 use crate::filter::{Filter, filter, filter_object};
 use crate::image::Image;
-use crate::overlay::{Place, rectangle};
+use crate::overlay::{Place, at, pixels};
 use crate::painter::{Paint, Painting, Picture};
 
 /// A face that is not found for so long is still followed: it turns away for a moment.
@@ -118,24 +118,16 @@ impl Costume {
             width: size.0,
             height: size.1,
         };
-        if let Some((_, buffer)) = self.drawn.iter().find(|(known, _)| *known == size) {
-            return Some(VideoOverlayRectangle::new_raw(
-                buffer,
-                place.x,
-                place.y,
-                size.0,
-                size.1,
-                gst_video::VideoOverlayFormatFlags::empty(),
-            ));
+        if let Some((_, drawn)) = self.drawn.iter().find(|(known, _)| *known == size) {
+            return Some(at(drawn, place));
         }
-        let rectangle = rectangle(&self.image, place)?;
         let bytes = |drawn: &[((u32, u32), gst::Buffer)]| drawn.iter().map(|(_, b)| b.size()).sum::<usize>();
         while self.drawn.len() >= SIZES || (bytes(&self.drawn) > MOST_BYTES && !self.drawn.is_empty()) {
             self.drawn.remove(0);
         }
-        let flags = gst_video::VideoOverlayFormatFlags::empty();
-        self.drawn.push((size, rectangle.pixels_unscaled_raw(flags)));
-        Some(rectangle)
+        let drawn = pixels(&self.image, size.0, size.1)?;
+        self.drawn.push((size, drawn.clone()));
+        Some(at(&drawn, place))
     }
 }
 
@@ -178,7 +170,7 @@ impl Paint for Faces {
             let _ = composition.blend(picture);
         }
         if let (Some(failure), Some(filter)) = (news.failure, self.filter.get().and_then(Weak::upgrade)) {
-            raise_failure(&filter, failure);
+            filter.raise(Error::new(Code::NotEnoughResources, failure));
         }
     }
 }

@@ -142,10 +142,8 @@ impl Tracks {
         if by != was {
             // Another resolution: all is where it was, in proportion.
             self.recent.drain(..self.recent.len() - 1);
-            let (x, y) = (by.0 / was.0, by.1 / was.1);
             for track in &mut self.list {
-                let a = track.area;
-                track.area = Area::new(a.x * x, a.y * y, a.width * x, a.height * y);
+                track.area = track.area.stretched((by.0 / was.0, by.1 / was.1));
                 track.history.clear();
                 track.is_sure = false;
                 track.is_doubted = true;

@@ -17,6 +17,7 @@ use kms_core::media::{
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, events};
+use protocol::Error;
 
 use self::flow::Flow;
 use self::level::{LONGEST_ROW, Level};
@@ -150,6 +151,16 @@ impl Filter {
         if failed {
             self.tell(|| self.source.changed());
         }
+    }
+
+    /// Tells clients that something failed beside the stream.
+    pub(crate) fn raise(&self, error: Error) {
+        tracing::warn!(filter = self.element.object.id(), "{}", error.message);
+        self.element.object.raise(&events::Error {
+            error_code: error.code.number(),
+            error_type: error.code.name().into(),
+            description: error.message,
+        });
     }
 
     /// What GStreamer does, in DOT format.

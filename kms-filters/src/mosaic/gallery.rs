@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use kms_core::object::lock;
-use opencv::core::{Mat, Point2f, Ptr, Rect, Scalar, Size, Vector};
+use opencv::core::{Mat, Ptr, Vector};
 use opencv::face::LBPHFaceRecognizer;
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::faces::{Area, Detector, Found, Grey, SURE};
+use crate::faces::{Area, Detector, Found, Grey, SURE, square};
 use crate::image::Image;
 
 /// Pictures that may be enrolled, and those of one person: each is half a megabyte, and a face is compared with all.
@@ -182,22 +182,8 @@ impl Known {
 
 /// A face by itself: upright as far as is known, of the size that is compared, with even brightness.
 fn cut(full: &Mat, area: Area, turned: f64, scaled: f64) -> opencv::Result<Mat> {
-    let (x, y) = area.middle();
     let scale = f64::from(SIDE) / f64::from(area.width.max(1.0)) * scaled;
-    let mut turn = imgproc::get_rotation_matrix_2d(Point2f::new(x, y), turned, scale)?;
-    for (row, at) in [(0, x), (1, y)] {
-        *turn.at_2d_mut::<f64>(row, 2)? += f64::from(SIDE) / 2.0 - f64::from(at);
-    }
-    let mut face = Mat::default();
-    imgproc::warp_affine(
-        full,
-        &mut face,
-        &turn,
-        Size::new(SIDE, SIDE),
-        imgproc::INTER_AREA,
-        opencv::core::BORDER_REPLICATE,
-        Scalar::default(),
-    )?;
+    let face = square(full, area.middle(), turned, scale, SIDE)?;
     let mut even = Mat::default();
     imgproc::equalize_hist(&face, &mut even)?;
     Ok(even)
@@ -209,7 +195,7 @@ fn image_grey(image: &Image) -> opencv::Result<Grey> {
     let (width, height) = (grey.width() as i32, grey.height() as i32);
     let pixels = grey.into_raw();
     let rows = Mat::new_rows_cols_with_data(height, width, &pixels)?;
-    Grey::of_mat(Mat::roi(&rows, Rect::new(0, 0, width, height))?.try_clone()?, 0)
+    Grey::of_mat(rows.try_clone()?, 0)
 }
 
 #[cfg(test)]

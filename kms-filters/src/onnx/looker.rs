@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gst_video::VideoFrameExt;
 use kms_core::media::Timeline;
 use kms_core::object::lock;
+use protocol::{Code, Error};
 
 use super::class::{Detected, ObjectsDetected};
 use super::drawing::draw;
 use super::model::{Detection, Model};
 use super::picture::Planes;
 use crate::beside::Beside;
-use crate::faces::raise_failure;
 use crate::filter::Filter;
 use crate::painter::{Paint, Picture};
 
@@ -115,7 +115,8 @@ impl Paint for Looker {
         if let Err(failure) = self.next(picture, every_nth) {
             lock(&self.work).failed = true;
             if let Some(filter) = self.filter.get().and_then(Weak::upgrade) {
-                raise_failure(&filter, format!("The model failed: {failure}"));
+                let message = format!("The model failed: {failure}");
+                filter.raise(Error::new(Code::NotEnoughResources, message));
             }
         }
         if !draws {

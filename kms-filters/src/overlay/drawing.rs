@@ -1,7 +1,6 @@
 //! Images as GStreamer draws them over a picture.
 
 use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta, VideoOverlayFormatFlags, VideoOverlayRectangle};
-
 use opencv::core::{Mat, Size};
 use opencv::imgproc;
 use opencv::prelude::*;
@@ -19,29 +18,24 @@ pub(crate) struct Place {
 
 /// An image at a place, scaled once: nothing is left to do with each picture but to draw it.
 pub(crate) fn rectangle(image: &Image, place: Place) -> Option<VideoOverlayRectangle> {
+    Some(at(&pixels(image, place.width, place.height)?, place))
+}
+
+/// An image that has been scaled, at a place of that size.
+pub(crate) fn at(pixels: &gst::Buffer, place: Place) -> VideoOverlayRectangle {
     let Place { x, y, width, height } = place;
+    VideoOverlayRectangle::new_raw(pixels, x, y, width, height, VideoOverlayFormatFlags::empty())
+}
+
+/// An image in this size; `None`: it has none.
+pub(crate) fn pixels(image: &Image, width: u32, height: u32) -> Option<gst::Buffer> {
     if width == 0 || height == 0 {
         return None;
     }
-    let scaled = scaled(image, width, height).ok()?;
-    let mut buffer = gst::Buffer::from_mut_slice(scaled);
-    let writable = buffer.get_mut()?;
-    VideoMeta::add(
-        writable,
-        VideoFrameFlags::empty(),
-        VideoFormat::Bgra,
-        width,
-        height,
-    )
-    .ok()?;
-    Some(VideoOverlayRectangle::new_raw(
-        &buffer,
-        x,
-        y,
-        width,
-        height,
-        VideoOverlayFormatFlags::empty(),
-    ))
+    let mut buffer = gst::Buffer::from_mut_slice(scaled(image, width, height).ok()?);
+    let (flags, format) = (VideoFrameFlags::empty(), VideoFormat::Bgra);
+    VideoMeta::add(buffer.get_mut()?, flags, format, width, height).ok()?;
+    Some(buffer)
 }
 
 /// The pixels of an image in another size: blue, green, red and opacity, GStreamer's order on a machine that has the lowest byte first.

@@ -5,4 +5,4 @@ mod drawing;
 mod layers;
 
 pub(crate) use class::class;
-pub(crate) use drawing::{Place, rectangle};
+pub(crate) use drawing::{Place, at, pixels};
