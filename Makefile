@@ -11,9 +11,9 @@ TUTORIAL ?= hello-world
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: setup ## Build, start the daemon and a tutorial (TUTORIAL=hello-world), and print the address to open.
+run: setup ## Build, start the daemon and a tutorial (TUTORIAL=hello-world, ARGS for it), and print the address to open.
 	@cargo build --release --locked --package kms --package tutorial-$(TUTORIAL)
-	@scripts/run.sh $(TARGET)/release $(TUTORIAL)
+	@scripts/run.sh $(TARGET)/release $(TUTORIAL) $(ARGS)
 
 camera: ## Start a camera made of software (RTSP), to try players and recorders with. ARGS are passed to it.
 	@scripts/setup.sh --camera

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use schema::{Config, Recorder, WebRtc};
+pub(crate) use schema::{Config, Filters, Recorder, WebRtc};
 use schema::{Key, SECTIONS, Section};
 pub(crate) use setting::LogFormat;
 

@@ -199,6 +199,7 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
         recordings: Recordings::start(config.recorder.storage())
             .map_err(|e| format!("recorders can't start: {e}"))?,
         uploads: Uploads::new(config.uploads.max_unindexed_bytes),
+        images: kms_filters::images(),
     };
     let defaults = kms_elements::Defaults {
         webrtc: kms_elements::webrtc::Defaults {
@@ -214,7 +215,8 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     };
     let mut registry = Registry::new();
     kms_elements::register(&mut registry, &engines, defaults).map_err(|e| e.to_string())?;
-    kms_filters::register(&mut registry, &engines.timeline);
+    let models = kms_filters::Models::load(&config.filters.models())?;
+    kms_filters::register(&mut registry, &engines.timeline, &models);
     Ok((registry, engines))
 }
 
@@ -240,7 +242,14 @@ async fn serve(config: Config) -> Result<(), String> {
         max_message: config.server.max_message_bytes,
         max_connections: config.server.max_connections,
     };
-    let router = edge::router(server.clone(), engines.uploads.clone(), &settings, ending.clone());
+    let access = edge::Access::new(&config.access.tokens.0, &config.access.origins.0);
+    let router = edge::router(
+        server.clone(),
+        engines.uploads.clone(),
+        &settings,
+        access,
+        ending.clone(),
+    );
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),

@@ -97,6 +97,14 @@ pub(crate) fn aims(report: &Report) -> Vec<Aim> {
         ));
     }
     aims.extend(engine_aims(&report.engine));
+    for cost in &report.filters {
+        let what = |what: &str| format!("{}, {what}", cost.filter);
+        if let Some(most) = cost.most_ms {
+            aims.push(Aim::new(what("ms CPU a picture"), most, cost.stream_ms));
+            // Less than a picture lasts.
+            aims.push(Aim::new(what("ms later"), 1_000.0 / 30.0, cost.later_ms));
+        }
+    }
     aims
 }
 

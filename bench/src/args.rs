@@ -17,6 +17,7 @@ Scenarios:
   cameras       RTSP cameras into MP4 as they are, and ffmpeg beside it
   transcode     H.264 to VP8 for 20 viewers, and a bare pipeline of GStreamer beside it
   mix           four pictures into one, and a bare compositor of GStreamer beside it
+  filters       what each filter of pictures costs
   all           all of them (default), Janus too if it is installed
 
 Options:
@@ -51,6 +52,8 @@ pub(crate) enum Scenario {
     Transcode,
     /// A conference in one picture.
     Mix,
+    /// Filters of pictures.
+    Filters,
     /// All of it.
     All,
 }
@@ -106,6 +109,7 @@ impl Args {
                 "cameras" => args.scenario = Scenario::Cameras,
                 "transcode" => args.scenario = Scenario::Transcode,
                 "mix" => args.scenario = Scenario::Mix,
+                "filters" => args.scenario = Scenario::Filters,
                 "all" => args.scenario = Scenario::All,
                 "--peers" => args.peers = number(&argument, arguments.next())?,
                 "--viewers" => args.viewers = number(&argument, arguments.next())?,

@@ -263,16 +263,16 @@ fn make_film(file: &Path, size: &str, seconds: u64) -> Result<()> {
 }
 
 /// A folder for files, removed with this value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Folder> {
+    pub(crate) fn new() -> Result<Folder> {
         let path = std::env::temp_dir().join(format!("kms-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path).context("making a folder")?;
         Ok(Folder(path))
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

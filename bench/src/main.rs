@@ -8,6 +8,7 @@ mod args;
 mod control;
 mod engine;
 mod error;
+mod filters;
 mod histogram;
 mod janus;
 mod kms;
@@ -111,6 +112,9 @@ async fn scenarios(args: &Args) -> Result<Report> {
             Scenario::Mix => engine::mix(&args.kms, window).await?,
             _ => engine::transcode(&args.kms, TRANSCODE_VIEWERS, window).await?,
         });
+    }
+    if all || args.scenario == Scenario::Filters {
+        report.filters = filters::filters(&args.kms, window).await?;
     }
     Ok(report)
 }

@@ -31,6 +31,25 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     })
 }
 
+/// CPU time of the process's threads of this name; if it ends with a colon, of those whose names begin so: GStreamer calls a thread after its
+/// element and pad.
+pub(crate) fn threads(pid: u32, name: &str) -> io::Result<Duration> {
+    let mut ticks = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended meanwhile used what it used.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else {
+            continue;
+        };
+        let is = stat
+            .split_once('(')
+            .and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
+        if is.is_some_and(|is| is == name || (name.ends_with(':') && is.starts_with(name))) {
+            ticks += cpu_ticks(&stat).unwrap_or_default();
+        }
+    }
+    Ok(in_time(ticks))
+}
+
 /// User and system time of a line of `/proc/PID/stat`, in ticks. The second field, the command's name in parentheses, may
 /// hold anything, blanks and parentheses too.
 fn cpu_ticks(stat: &str) -> Option<u64> {

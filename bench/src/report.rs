@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::aims::{self, aims};
 use crate::control::{self, Control};
 use crate::engine::{self, Cost};
+use crate::filters::{self, FilterCost};
 use crate::measure::{self, Measured};
 use crate::memory::{self, Footprint};
 use crate::procfs;
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) memory: Vec<Footprint>,
     /// Work of the media engine, and of what stands beside it.
     pub(crate) engine: Vec<Cost>,
+    /// Filters.
+    pub(crate) filters: Vec<FilterCost>,
 }
 
 impl Report {
@@ -34,6 +37,7 @@ impl Report {
             "control": self.control.as_ref().map(Control::to_json),
             "memory": self.memory.iter().map(Footprint::to_json).collect::<Vec<_>>(),
             "engine": self.engine.iter().map(Cost::to_json).collect::<Vec<_>>(),
+            "filters": self.filters.iter().map(FilterCost::to_json).collect::<Vec<_>>(),
             "aims": aims(self).iter().map(aims::Aim::to_json).collect::<Vec<_>>(),
         })
     }
@@ -70,6 +74,10 @@ impl Report {
         if !self.engine.is_empty() {
             let rows: Vec<_> = self.engine.iter().map(Cost::row).collect();
             text += &format!("\n{}", table(engine::HEADER, &rows));
+        }
+        if !self.filters.is_empty() {
+            let rows: Vec<_> = self.filters.iter().map(FilterCost::row).collect();
+            text += &format!("\n{}", table(filters::HEADER, &rows));
         }
         let rows: Vec<_> = aims(self).iter().map(aims::Aim::row).collect();
         if !rows.is_empty() {

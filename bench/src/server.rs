@@ -89,6 +89,11 @@ impl Server {
         &self.url
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// What it has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         procfs::usage(self.pid).context("reading the server's process")

@@ -211,7 +211,7 @@ impl Composite {
         self.handle().invoke("setLayout").arg("layout", layout)
     }
 
-    /// What is behind the pictures: `#RRGGBB`. Default: `#000000`. Not in Kurento.
+    /// What is behind the pictures, unless there is an image: `#RRGGBB`. Default: `#000000`. Not in Kurento.
     pub fn background_color(&self) -> Request<String> {
         self.handle().invoke("getBackgroundColor")
     }
@@ -221,6 +221,27 @@ impl Composite {
         self.handle()
             .invoke("setBackgroundColor")
             .arg("backgroundColor", background_color)
+    }
+
+    /// Lays an image behind the pictures, as large as fills the canvas, in the place of the colour or the one
+    /// before; also while media flows. Answers once it is there. Error 40107 with the reason if it can't be
+    /// had. Not in Kurento.
+    pub fn set_background_image(&self, uri: &str) -> Request<()> {
+        self.handle().invoke("setBackgroundImage").arg("uri", uri)
+    }
+
+    /// The colour is behind the pictures again. Not in Kurento.
+    pub fn unset_background_image(&self) -> Request<()> {
+        self.handle().invoke("unsetBackgroundImage")
+    }
+
+    /// Writes a name under the picture of a port, also while media flows. Pictures less than 64 pixels high
+    /// have none. Error 40107 for a port of another hub, and for what is no line of text. Not in Kurento.
+    pub fn set_caption(&self, port: &HubPort, text: &str) -> Request<()> {
+        self.handle()
+            .invoke("setCaption")
+            .arg("port", port.id())
+            .arg("text", text)
     }
 
     /// Where the picture of a port is, in layout CUSTOM; it keeps its shape inside. Error 40107 for a port of
@@ -563,7 +584,7 @@ impl ImageOverlayFilter {
 
     /// Lays an image over the video, on top of those that are there; from the next picture on, also while
     /// video flows. Answers once the image is there. Error 40107 with the reason if it can't be had; 40009 if
-    /// there are 64 already.
+    /// there are 64 already, or if they have more than 67 million pixels together.
     pub fn add_image(
         &self,
         id: &str,
@@ -657,12 +678,15 @@ pub trait MediaElement: MediaObject {
         MediaElementDisconnect(self.handle().invoke("disconnect").arg("sink", sink.id()))
     }
 
-    /// Format that audio is to leave this element in.
+    /// Format that audio is to leave this element in: whoever can take it gets it so, encoded where it must
+    /// be. RAW: as it is, as before this was called.
     fn set_audio_format(&self, caps: &types::AudioCaps) -> Request<()> {
         self.handle().invoke("setAudioFormat").arg("caps", caps)
     }
 
-    /// Format that video is to leave this element in.
+    /// Format that video is to leave this element in: whoever can take it gets it so, encoded where it must
+    /// be. RAW: as it is, as before this was called. What browsers send to browsers in a codec that both have
+    /// is passed on as it is.
     fn set_video_format(&self, caps: &types::VideoCaps) -> Request<()> {
         self.handle().invoke("setVideoFormat").arg("caps", caps)
     }
@@ -2299,8 +2323,9 @@ pub mod events {
         const NAME: &'static str = "Error";
     }
 
-    /// A face has come into view: once for each, when it is clear whether it is somebody's who is enrolled,
-    /// within five looks at it.
+    /// A face has come into view: when it is clear whether it is somebody's who is enrolled, within five
+    /// looks at it. One that was nobody's is told once more when it is recognised, as when somebody is
+    /// enrolled meanwhile.
     #[derive(Debug, Clone, Default, serde::Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct FaceEntered {

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::graph::Way;
-use crate::media::{Source, Timeline, Transcoding};
+use crate::media::{Leaving, Source, Timeline, Transcoding};
 use crate::object::{Object, ObjectCore, lock};
 use crate::objects::MediaPipeline;
-use crate::types::{AudioCaps, MediaType, VideoCaps};
+use crate::types::MediaType;
 
 /// Statistics by id, as `getStats` answers them.
 pub type StatsMap = BTreeMap<String, Value>;
@@ -64,29 +64,27 @@ pub struct EncoderBitrates {
     pub max: i32,
 }
 
-/// What the user set for an element's encoders.
-#[derive(Debug, Clone)]
-pub struct ElementSettings {
-    /// Bitrates.
-    pub bitrates: EncoderBitrates,
-    /// Format that audio is to leave in.
-    pub audio_format: Option<AudioCaps>,
-    /// Format that video is to leave in.
-    pub video_format: Option<VideoCaps>,
-}
-
-impl Default for ElementSettings {
+impl Default for EncoderBitrates {
     fn default() -> Self {
-        let bitrates = EncoderBitrates {
+        EncoderBitrates {
             target: 300_000,
             min: 0,
             max: i32::MAX,
-        };
-        ElementSettings {
-            bitrates,
-            audio_format: None,
-            video_format: None,
         }
+    }
+}
+
+impl EncoderBitrates {
+    /// What video is encoded with, bits a second: what was set, or else what is usual there; within the bounds that were set. If they
+    /// contradict each other, the upper one holds.
+    pub fn aim(&self, usual: u32) -> u32 {
+        let bits = |value: i32| u32::try_from(value).unwrap_or(0).max(1);
+        let wanted = match u32::try_from(self.target) {
+            Ok(bits @ 1..) if self.target != EncoderBitrates::default().target => bits,
+            _ => usual,
+        };
+        let most = bits(self.max);
+        wanted.clamp(bits(self.min).min(most), most)
     }
 }
 
@@ -128,6 +126,22 @@ impl Latency {
     }
 }
 
+/// An element's sources, and what was asked of them: those that come later are asked the same.
+#[derive(Default)]
+struct Formats {
+    sources: Vec<Weak<Source>>,
+    asked: Vec<(MediaType, Leaving)>,
+}
+
+impl Formats {
+    fn asked(&self, kind: MediaType) -> Option<Leaving> {
+        self.asked
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, leaving)| *leaving)
+    }
+}
+
 /// The part that all elements share.
 pub struct ElementCore {
     /// What all objects share.
@@ -135,7 +149,9 @@ pub struct ElementCore {
     /// The element's number in its pipeline's graph.
     pub(crate) node: u64,
     /// Set by clients on any connection.
-    settings: Mutex<ElementSettings>,
+    bitrates: Mutex<EncoderBitrates>,
+    /// What it gives, and the formats in which that is asked to leave, by kind.
+    leaving: Mutex<Formats>,
     transcoding: Arc<Transcoding>,
     latency: Arc<Latency>,
 }
@@ -155,23 +171,45 @@ impl ElementCore {
             latency: Arc::default(),
             object,
             node: server.next_node(),
-            settings: Mutex::new(ElementSettings::default()),
+            bitrates: Mutex::default(),
+            leaving: Mutex::default(),
         })
     }
 
-    /// What the user set.
-    pub fn settings(&self) -> ElementSettings {
-        lock(&self.settings).clone()
+    /// What the user set for encoders.
+    pub fn bitrates(&self) -> EncoderBitrates {
+        *lock(&self.bitrates)
     }
 
-    /// Changes what the user set.
-    pub fn change_settings(&self, change: impl FnOnce(&mut ElementSettings)) {
-        change(&mut lock(&self.settings));
+    /// Changes what the user set for encoders.
+    pub fn change_bitrates(&self, change: impl FnOnce(&mut EncoderBitrates)) {
+        change(&mut lock(&self.bitrates));
     }
 
     /// A source of the element's, which gives nothing yet. The name is for logs.
     pub fn new_source(&self, timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
-        Source::of(timeline, name, kind, Some(self.transcoding.clone()))
+        let source = Source::of(timeline, name, kind, Some(self.transcoding.clone()));
+        let mut formats = lock(&self.leaving);
+        formats.sources.retain(|source| source.strong_count() > 0);
+        formats.sources.push(Arc::downgrade(&source));
+        if let Some(asked) = formats.asked(kind) {
+            // It has no consumers yet that would be told.
+            source.set_leaving(Some(asked));
+        }
+        source
+    }
+
+    /// Media of this kind is asked to leave in this format from now on.
+    pub fn set_leaving(&self, kind: MediaType, leaving: Leaving) {
+        let sources: Vec<Arc<Source>> = {
+            let mut formats = lock(&self.leaving);
+            formats.asked.retain(|(asked, _)| *asked != kind);
+            formats.asked.push((kind, leaving));
+            formats.sources.iter().filter_map(Weak::upgrade).collect()
+        };
+        for source in sources.iter().filter(|source| source.kind() == kind) {
+            source.set_leaving(Some(leaving));
+        }
     }
 
     /// Whether what leaves the element is converted.
@@ -202,6 +240,18 @@ impl ElementCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn video_is_encoded_with_what_was_set_within_its_bounds() {
+        let of = |target, min, max| EncoderBitrates { target, min, max }.aim(1_500_000);
+        let most = i32::MAX;
+        assert_eq!(EncoderBitrates::default().aim(1_500_000), 1_500_000);
+        assert_eq!(of(700_000, 0, most), 700_000);
+        assert_eq!(of(300_000, 0, 500_000), 500_000);
+        assert_eq!(of(700_000, 900_000, most), 900_000);
+        assert_eq!(of(700_000, 900_000, 800_000), 800_000);
+        assert_eq!(of(-1, -1, -1), 1);
+    }
 
     #[test]
     fn latency_is_a_mean_that_follows() {

@@ -12,8 +12,10 @@ mod sdp;
 mod sources;
 pub mod webrtc;
 
+use std::sync::Arc;
+
 use kms_core::Registry;
-use kms_core::media::Timeline;
+use kms_core::media::{Images, Timeline};
 
 /// What elements share, and the server stops when it ends.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub struct Engines {
     pub recordings: recorder::Recordings,
     /// Endpoints that files are uploaded to.
     pub uploads: http_post::Uploads,
+    /// What fetches images.
+    pub images: Arc<dyn Images>,
 }
 
 /// What new elements start with.
@@ -53,6 +57,6 @@ pub fn register(
     registry.class(player::class(&engines.timeline, defaults.player));
     registry.class(http_post::class(&engines.timeline, &engines.uploads));
     registry.class(recorder::class(&engines.timeline, &engines.recordings));
-    hubs::register(registry, &engines.timeline);
+    hubs::register(registry, &engines.timeline, &engines.images);
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use kms_core::element::ElementSettings;
+use kms_core::element::EncoderBitrates;
 use kms_core::events::{ConnectionStateChanged, Error as ErrorEvent, MediaStateChanged};
 use kms_core::media::Quality;
 use kms_core::object::lock;
@@ -184,13 +184,8 @@ pub(crate) trait RtpSession: Element {
 
 /// How good media that has to be encoded for a remote is to be: what `encoderBitrate` says once it was set, and for video no more than
 /// `most` bits a second; 0: no limit.
-pub(crate) fn quality(settings: &ElementSettings, kind: MediaType, most: u64) -> Quality {
-    let target = settings.bitrates.target;
-    let wanted = if target == ElementSettings::default().bitrates.target {
-        ENCODED_VIDEO
-    } else {
-        target.max(1) as u32
-    };
+pub(crate) fn quality(bitrates: EncoderBitrates, kind: MediaType, most: u64) -> Quality {
+    let wanted = bitrates.aim(ENCODED_VIDEO);
     let most = u32::try_from(most).unwrap_or(u32::MAX);
     let bounded = kind == MediaType::Video && most > 0;
     Quality {

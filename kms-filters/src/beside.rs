@@ -1,4 +1,5 @@
 //! Work that takes longer than a picture lasts: done on a thread beside the stream, with the newest picture. The stream never waits.
+//! What has failed is begun anew after a while.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -112,6 +113,43 @@ impl<P, S> Drop for Leaves<P, S> {
     }
 }
 
+/// What has failed is tried again after so long.
+const AGAIN: gst::ClockTime = gst::ClockTime::from_seconds(5);
+
+/// Whether work beside a stream has failed, in the stream's time.
+#[derive(Debug, Default)]
+pub(crate) struct Failing {
+    since: Option<gst::ClockTime>,
+    told: bool,
+}
+
+impl Failing {
+    /// It fails. Whether that is news: it worked before.
+    pub(crate) fn fails(&mut self, at: gst::ClockTime) -> bool {
+        self.since = Some(at);
+        !std::mem::replace(&mut self.told, true)
+    }
+
+    /// Whether it has failed, and is not to be tried again yet. A stream that was set back doesn't wait longer for it.
+    pub(crate) fn waits(&mut self, at: gst::ClockTime) -> bool {
+        let waits = self.since.is_some_and(|since| since <= at && at < since + AGAIN);
+        if !waits {
+            self.since = None;
+        }
+        waits
+    }
+
+    /// It has done something: the next failure is news.
+    pub(crate) fn works(&mut self) {
+        self.told = false;
+    }
+
+    /// Whether it has failed, and was not begun anew.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.since.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::sync_channel;
@@ -128,6 +166,20 @@ mod tests {
             let _ = never.recv_timeout(Duration::from_millis(5));
         }
         panic!("nothing was seen");
+    }
+
+    #[test]
+    fn what_fails_is_told_once_and_tried_again() {
+        let at = gst::ClockTime::from_seconds;
+        let mut failing = Failing::default();
+        assert!(!failing.waits(at(10)));
+        assert!(failing.fails(at(10)) && failing.has_failed());
+        assert!(failing.waits(at(14)));
+        assert!(!failing.waits(at(15)) && !failing.has_failed());
+        assert!(!failing.fails(at(15)), "nothing has worked since");
+        assert!(!failing.waits(at(3)), "set back");
+        failing.works();
+        assert!(failing.fails(at(4)));
     }
 
     #[test]

@@ -7,13 +7,18 @@ mod filter;
 mod gstreamer;
 mod image;
 mod mosaic;
+mod named;
+mod net;
 mod onnx;
 mod overlay;
 mod painter;
 mod zbar;
 
+use std::sync::Arc;
+
+pub use faces::{ModelPaths, Models};
 use kms_core::Registry;
-use kms_core::media::Timeline;
+use kms_core::media::{Images, Timeline};
 
 /// OpenCV would take all processors for each picture: here each stream has its threads. Only once, for it is not safe to be done while others
 /// use OpenCV.
@@ -26,13 +31,19 @@ fn one_thread() {
     });
 }
 
+/// What fetches images for other modules.
+pub fn images() -> Arc<dyn Images> {
+    Arc::new(image::Fetcher)
+}
+
 /// Registers module `filters`, which official clients refuse to be without, and module `chroma`.
-pub fn register(registry: &mut Registry, timeline: &Timeline) {
+pub fn register(registry: &mut Registry, timeline: &Timeline, models: &Models) {
     one_thread();
+    named::register(timeline, models);
     registry.module("filters", "Filters that change media on its way.");
-    registry.class(faces::overlay(timeline));
+    registry.class(faces::overlay(timeline, models));
     registry.class(gstreamer::class(timeline));
-    registry.class(mosaic::class(timeline));
+    registry.class(mosaic::class(timeline, models));
     registry.class(onnx::class(timeline));
     registry.class(overlay::class(timeline));
     registry.class(zbar::class(timeline));

@@ -1,6 +1,6 @@
 //! An element of GStreamer that changes pictures in place, by a function in Rust: what filters are made of that look at pixels.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gst::glib;
 use gst::prelude::*;
@@ -46,81 +46,139 @@ pub(crate) fn plane<'a>(picture: &'a mut Picture<'_>, number: u32) -> Option<(&'
     Some((picture.plane_data_mut(number).ok()?, stride))
 }
 
-mod imp {
-    use std::sync::LazyLock;
+/// Declares a type of element that paints: each name that GStreamer knows needs a type of its own.
+macro_rules! painters {
+    ($($(#[doc = $doc:literal])* $painter:ident in $imp:ident is $name:literal;)*) => {$(
+        mod $imp {
+            use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
-    use gst::subclass::prelude::*;
-    use gst_base::subclass::BaseTransformMode;
-    use gst_video::subclass::prelude::*;
-    use gst_video::{VideoCapsBuilder, VideoFormat};
+            use gst::glib;
+            use gst::prelude::*;
+            use gst::subclass::prelude::*;
+            use gst_base::subclass::BaseTransformMode;
+            use gst_video::subclass::prelude::*;
+            use gst_video::{VideoCapsBuilder, VideoFormat};
+            use kms_core::object::lock;
 
-    use super::*;
+            use crate::named;
+            use crate::painter::{Paint, Picture};
 
-    #[derive(Default)]
-    pub struct Painter {
-        pub(super) paint: OnceLock<Arc<dyn Paint>>,
-    }
-
-    #[glib::object_subclass]
-    impl ObjectSubclass for Painter {
-        const NAME: &'static str = "KmsPainter";
-        type Type = super::Painter;
-        type ParentType = gst_video::VideoFilter;
-    }
-
-    impl ObjectImpl for Painter {}
-    impl GstObjectImpl for Painter {}
-
-    impl ElementImpl for Painter {
-        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
-            static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
-                gst::subclass::ElementMetadata::new(
-                    "Painter",
-                    "Filter/Effect/Video",
-                    "Changes pictures in place",
-                    "kms",
-                )
-            });
-            Some(&METADATA)
-        }
-
-        fn pad_templates() -> &'static [gst::PadTemplate] {
-            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-                let caps = VideoCapsBuilder::new().format(VideoFormat::I420).build();
-                let template =
-                    |name, direction| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps);
-                [
-                    template("sink", gst::PadDirection::Sink),
-                    template("src", gst::PadDirection::Src),
-                ]
-                .into_iter()
-                .flatten()
-                .collect()
-            });
-            &TEMPLATES
-        }
-    }
-
-    impl BaseTransformImpl for Painter {
-        const MODE: BaseTransformMode = BaseTransformMode::AlwaysInPlace;
-        const PASSTHROUGH_ON_SAME_CAPS: bool = false;
-        const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
-    }
-
-    impl VideoFilterImpl for Painter {
-        fn transform_frame_ip(&self, frame: &mut Picture<'_>) -> Result<gst::FlowSuccess, gst::FlowError> {
-            if let Some(paint) = self.paint.get() {
-                paint.paint(frame);
+            #[derive(Default)]
+            pub struct Imp {
+                pub(in crate::painter) paint: OnceLock<Arc<dyn Paint>>,
+                /// Of one that was made by name.
+                settings: Mutex<String>,
             }
-            Ok(gst::FlowSuccess::Ok)
+
+            #[glib::object_subclass]
+            impl ObjectSubclass for Imp {
+                const NAME: &'static str = $name;
+                type Type = super::$painter;
+                type ParentType = gst_video::VideoFilter;
+            }
+
+            impl ObjectImpl for Imp {
+                fn properties() -> &'static [glib::ParamSpec] {
+                    static PROPERTIES: LazyLock<[glib::ParamSpec; 1]> = LazyLock::new(|| {
+                        [glib::ParamSpecString::builder("settings")
+                            .nick("Settings")
+                            .blurb("name=value, with semicolons between them; read when it starts")
+                            .build()]
+                    });
+                    &*PROPERTIES
+                }
+
+                fn set_property(&self, _id: usize, value: &glib::Value, _spec: &glib::ParamSpec) {
+                    if let Ok(Some(settings)) = value.get() {
+                        *lock(&self.settings) = settings;
+                    }
+                }
+
+                fn property(&self, _id: usize, _spec: &glib::ParamSpec) -> glib::Value {
+                    lock(&self.settings).to_value()
+                }
+            }
+
+            impl GstObjectImpl for Imp {}
+
+            impl ElementImpl for Imp {
+                fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+                    static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+                        let what = "Changes pictures in place";
+                        gst::subclass::ElementMetadata::new($name, "Filter/Effect/Video", what, "kms")
+                    });
+                    Some(&METADATA)
+                }
+
+                fn pad_templates() -> &'static [gst::PadTemplate] {
+                    static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+                        let caps = VideoCapsBuilder::new().format(VideoFormat::I420).build();
+                        let template = |name, direction| {
+                            gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
+                        };
+                        [
+                            template("sink", gst::PadDirection::Sink),
+                            template("src", gst::PadDirection::Src),
+                        ]
+                        .into_iter()
+                        .flatten()
+                        .collect()
+                    });
+                    &TEMPLATES
+                }
+            }
+
+            impl BaseTransformImpl for Imp {
+                const MODE: BaseTransformMode = BaseTransformMode::AlwaysInPlace;
+                const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+                const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+                /// One of a filter has been told what to do; one that was made by name finds it out.
+                fn start(&self) -> Result<(), gst::ErrorMessage> {
+                    if self.paint.get().is_none() {
+                        let paint = named::make($name, &lock(&self.settings)).map_err(|why| {
+                            gst::error_msg!(gst::ResourceError::Settings, ("{}: {why}", $name))
+                        })?;
+                        let _ = self.paint.set(paint);
+                    }
+                    self.parent_start()
+                }
+            }
+
+            impl VideoFilterImpl for Imp {
+                fn transform_frame_ip(
+                    &self,
+                    frame: &mut Picture<'_>,
+                ) -> Result<gst::FlowSuccess, gst::FlowError> {
+                    if let Some(paint) = self.paint.get() {
+                        paint.paint(frame);
+                    }
+                    Ok(gst::FlowSuccess::Ok)
+                }
+            }
         }
-    }
+
+        glib::wrapper! {
+            $(#[doc = $doc])*
+            pub struct $painter(ObjectSubclass<$imp::Imp>)
+                @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+        }
+    )*};
 }
 
-glib::wrapper! {
-    /// The element.
-    pub struct Painter(ObjectSubclass<imp::Painter>)
-        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+painters! {
+    /// What filters of pipelines are made of.
+    Painter in painter is "kmspainter";
+    /// By name.
+    Chroma in chroma is "kmschroma";
+    /// By name.
+    FaceOverlay in face_overlay is "kmsfaceoverlay";
+    /// By name.
+    ImageOverlay in image_overlay is "kmsimageoverlay";
+    /// By name.
+    Mosaic in mosaic is "kmsmosaic";
+    /// By name.
+    Onnx in onnx is "kmsonnx";
 }
 
 impl Painter {

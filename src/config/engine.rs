@@ -6,8 +6,9 @@ use std::thread::available_parallelism;
 use kms_elements::recorder::{S3, Storage};
 use kms_elements::rtp::PortRange;
 use kms_elements::webrtc::api::{EngineSettings, GatherSettings};
+use kms_filters::ModelPaths;
 
-use super::{Recorder, WebRtc};
+use super::{Filters, Recorder, WebRtc};
 
 /// First port of a range of which only the end was given: below it ports are privileged. Kurento's choice too.
 const FIRST_PORT: u16 = 1024;
@@ -23,6 +24,16 @@ impl Recorder {
                 access_key_id: self.s3_access_key_id.clone(),
                 secret_access_key: self.s3_secret_access_key.as_ref().map(|key| key.0.clone()),
             },
+        }
+    }
+}
+
+impl Filters {
+    /// The models that faces are found and recognised with.
+    pub(crate) fn models(&self) -> ModelPaths {
+        ModelPaths {
+            detector: self.face_detector_model.clone(),
+            recognizer: self.face_recognizer_model.clone(),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
-use super::setting::{BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Secret, Setting, UrlPath};
+use super::setting::{
+    BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Origins, Secret, Setting, Tokens, UrlPath,
+};
 use super::turn_url::TurnUrl;
 
 /// A table of the file.
@@ -150,8 +152,8 @@ sections! {
     server: Server {
         /// Address and port to listen on, for the Kurento Protocol, health and metrics.
         ///
-        /// The default is reachable from this machine alone, because the protocol has no authentication: who can
-        /// connect can record and send media. Kurento listens on all addresses at the same port.
+        /// The default is reachable from this machine alone: who can connect, and has a token if [access](#access) wants one, can record and
+        /// send media. Kurento listens on all addresses at the same port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8888)),
 
         /// Path of the websocket's URL, `ws://host:port/kurento`. Kurento's clients use this one.
@@ -176,6 +178,18 @@ sections! {
         /// Websocket connections open at once; further ones are refused with HTTP status 503. Each takes a file descriptor.
         #[range(1..=1_000_000)] #[unit("connections")]
         max_connections: usize = 4096,
+    }
+
+    /// Who may open a websocket. A token is not a tenant: who enters sees and touches all sessions and objects.
+    access: Access {
+        /// Tokens: who has one of them may enter. A client sends it in the query of the websocket's URL,
+        /// `ws://host:port/kurento?access_token=...`, as Kurento's clients can, or in a header `Authorization: Bearer ...`. Others are refused
+        /// with 401, a second later. Never printed. Make one with `openssl rand -hex 32`. Empty: everybody who can reach the port may enter.
+        tokens: Tokens = Tokens::default(),
+
+        /// Origins of web pages that may connect; others are refused with 403. Browsers send a page's origin, other programs send none and are
+        /// not asked for it. Empty: all, so that any page that is open on this machine can reach the default address.
+        origins: Origins = Origins::default(),
     }
 
     /// Sessions of application servers, and the collection of those that went away.
@@ -317,6 +331,17 @@ sections! {
         /// Whether to encode in hardware (NVENC, VA-API, V4L2) where there is some that works, which a short trial shows when it is first
         /// needed. An encoder that fails in use is left alone until the server is started again: software goes on.
         hardware_encoders: bool = true,
+    }
+
+    /// Models of filters. Paths are of files on this machine; a model that can't be used keeps the server from starting.
+    filters: Filters {
+        /// A YuNet model (ONNX) that finds faces for `FaceOverlayFilter` and `MosaicFilter`, such as `face_detection_yunet_2023mar.onnx` of
+        /// OpenCV's model zoo. Empty: OpenCV's cascades find them, which need no model.
+        face_detector_model: Option<PathBuf> = None,
+
+        /// A model (ONNX) that gives a vector for a face, by which `MosaicFilter` recognises who is enrolled. Empty: OpenCV's local binary
+        /// patterns compare faces, which need no model.
+        face_recognizer_model: Option<PathBuf> = None,
     }
 
     /// What `PlayerEndpoint`s read.

@@ -197,6 +197,73 @@ impl Setting for Secret {
     }
 }
 
+/// Several texts in one value, with spaces or commas between them.
+fn several(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', ',', '\t', '\n']).filter(|part| !part.is_empty())
+}
+
+/// Characters of a token. Shorter ones can be guessed.
+const TOKEN_LENGTHS: RangeInclusive<usize> = 16..=512;
+
+/// Access tokens, which are never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tokens(pub(crate) Vec<String>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tokens", self.0.len())
+    }
+}
+
+impl Setting for Tokens {
+    const KIND: Kind = Kind::String;
+    const SECRET: bool = true;
+    const EXPECTED: &'static str =
+        "tokens of 16 to 512 visible ASCII characters each, with spaces or commas between them";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let tokens: Vec<String> = several(text).map(str::to_owned).collect();
+        let fits = |token: &String| {
+            TOKEN_LENGTHS.contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
+        };
+        match tokens.iter().position(|token| !fits(token)) {
+            Some(number) => Err(format!("number {} is none", number + 1)),
+            None => Ok(Tokens(tokens)),
+        }
+    }
+    fn to_toml(&self) -> String {
+        match self.0.is_empty() {
+            true => quoted(""),
+            false => quoted("(set)"),
+        }
+    }
+}
+
+/// Origins of web pages (RFC 6454).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Origins(pub(crate) Vec<String>);
+
+impl Setting for Origins {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str =
+        "origins such as https://example.org or http://10.0.0.1:8080, with spaces or commas between them";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let origins: Vec<String> = several(text).map(str::to_owned).collect();
+        let fits = |origin: &String| {
+            let host = origin
+                .split_once("://")
+                .filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+            host.is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*']))
+        };
+        match origins.iter().find(|origin| !fits(origin)) {
+            Some(wrong) => Err(format!("{wrong:?} is none")),
+            None => Ok(Origins(origins)),
+        }
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0.join(" "))
+    }
+}
+
 /// Nothing is written as an empty string.
 impl<T: Setting> Setting for Option<T> {
     const KIND: Kind = T::KIND;

@@ -40,6 +40,8 @@ server.max_message_bytes = 4194304
 server.event_queue_messages = 4096
 server.event_queue_bytes = 4194304
 server.max_connections = 4096
+access.tokens = ""
+access.origins = ""
 session.garbage_collector_period_s = 240
 session.request_cache_s = 20
 log.level = "info"
@@ -63,6 +65,8 @@ webrtc.pem_certificate_rsa = ""
 webrtc.pem_certificate_ecdsa = ""
 webrtc.bandwidth_estimation = "auto"
 media.hardware_encoders = true
+filters.face_detector_model = ""
+filters.face_recognizer_model = ""
 player.verify_certificates = true
 recorder.spool = "/var/lib/kms/spool"
 recorder.s3_endpoint = ""
@@ -219,7 +223,7 @@ fn what_is_wrong_in_the_file_is_refused_with_its_line() {
         ),
         (
             "[log]\n[wbrtc]",
-            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [session], [log], [uploads], [webrtc]",
+            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [session], [log], [uploads], [webrtc]",
         ),
         (
             "listen = 1",

@@ -1,5 +1,6 @@
 //! The daemon's edge: the websocket that application servers connect to, and the HTTP routes beside it.
 
+mod access;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -13,9 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::{SplitSink, StreamExt};
@@ -24,6 +25,7 @@ use kms_core::Server;
 use kms_elements::http_post::Uploads;
 use tokio::sync::watch;
 
+pub use access::Access;
 use outbox::{Bounds, Outbox};
 use rpc::{Peer, Rpc};
 pub use uploads::PATH as UPLOAD_PATH;
@@ -54,6 +56,7 @@ pub struct Settings {
 }
 
 struct Edge {
+    access: Access,
     rpc: Rpc,
     bounds: Bounds,
     max_message: usize,
@@ -68,9 +71,11 @@ pub fn router(
     server: Server,
     uploads: Uploads,
     settings: &Settings,
+    access: Access,
     ending: watch::Receiver<bool>,
 ) -> Router {
     let edge = Arc::new(Edge {
+        access,
         rpc: Rpc::new(server),
         bounds: Bounds {
             messages: settings.queue_messages,
@@ -97,7 +102,15 @@ impl Drop for Counted {
     }
 }
 
-async fn upgrade(State(edge): State<Arc<Edge>>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(
+    State(edge): State<Arc<Edge>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(refused) = edge.access.admit(&headers, query.as_deref()).await {
+        return refused;
+    }
     if edge.connections.fetch_add(1, Ordering::AcqRel) >= edge.max_connections {
         edge.connections.fetch_sub(1, Ordering::AcqRel);
         let message = format!(

@@ -49,10 +49,10 @@ export async function startProgram(command, args, port, address) {
   return { stop: () => end(child) };
 }
 
-/** A tutorial's URL and how to stop it. */
-export async function startTutorial(name, kms) {
+/** A tutorial's URL and how to stop it. `options` are those it has of its own. */
+export async function startTutorial(name, kms, ...options) {
   const port = await freePort();
-  const args = ['--listen', `127.0.0.1:${port}`, '--kms', kms];
+  const args = ['--listen', `127.0.0.1:${port}`, '--kms', kms, ...options];
   const folder = join(TOP, 'tutorials', name);
   const [command, first] =
     name === 'hello-world-node' ? [process.execPath, [join(folder, 'server.js')]] : [program(`tutorial-${name}`), []];
@@ -62,7 +62,7 @@ export async function startTutorial(name, kms) {
 }
 
 /** A built program: from where KMS_BIN names one of them, or from target/debug. */
-function program(name) {
+export function program(name) {
   const folder = process.env.KMS_BIN ? dirname(process.env.KMS_BIN) : join(TOP, 'target/debug');
   const path = join(folder, name);
   if (!existsSync(path)) throw new Error(`${path} is missing: cargo build --workspace`);

@@ -1,57 +1,14 @@
-// Every tutorial, used as a person would use it.
+// The tutorials, used as a person would use them; those that change pictures are in tutorial-filters.test.mjs.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { connect, until } from './party.mjs';
 import { WEBM, makeFile, startCamera } from './sources.mjs';
-import { TOP, startBrowser, startMediaServer, startTutorial } from './start.mjs';
-
-const PHONE = { width: 390, height: 844 };
-
-let kms, browser;
-before(async () => {
-  [kms, browser] = await Promise.all([startMediaServer(), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await kms?.stop();
-});
-
-/** Opens a page; errors in its scripts fail the test. */
-async function open(url, viewport = PHONE) {
-  const page = await (await browser.newContext({ viewport })).newPage();
-  page.on('pageerror', (error) => assert.fail(error));
-  await page.goto(url);
-  return page;
-}
-
-const text = (page, id) => page.textContent(`#${id}`);
-const errorOf = (page) => page.waitForSelector('#error:not([hidden])').then((e) => e.textContent());
-
-/** Waits until the page says that frames are decoded, and looks whether the picture really moves. */
-async function plays(page, video = 'remote') {
-  await page.waitForFunction(() => Number(document.getElementById('fps').textContent) > 0).catch(async (cause) => {
-    const said = await page.$$eval('#error:not([hidden]), .facts div', (all) => all.map((e) => e.innerText.replace('\n', ': ')));
-    throw new Error(`there is no picture; the page says ${said.join(', ')}`, { cause });
-  });
-  const time = () => page.$eval(`#${video}`, (v) => v.currentTime);
-  const then = await time();
-  await page.waitForTimeout(500);
-  assert.ok((await time()) > then, 'the picture stands still');
-  assert.equal(await text(page, 'state'), 'connected');
-  assert.match(await text(page, 'resolution'), /^\d+ × \d+$/);
-}
-
-/** Waits until an element's text is this. */
-const reads = (page, id, wanted) =>
-  page.waitForFunction(([id, wanted]) => document.getElementById(id).textContent === wanted, [id, wanted]);
-
-async function fitsOnAPhone(page) {
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
-}
+import { startBrowser, startTutorial } from './start.mjs';
+import { errorOf, fitsOnAPhone, kms, needsTheMediaServer, open, plays, reads, text } from './visitor.mjs';
 
 for (const name of ['hello-world', 'hello-world-node']) {
   describe(name, () => {
@@ -77,113 +34,9 @@ for (const name of ['hello-world', 'hello-world-node']) {
       await page.context().close();
     });
 
-    it('says that the media server can’t be reached', async () => {
-      const alone = await startTutorial(name, 'ws://127.0.0.1:1/kurento');
-      const page = await open(alone.url);
-      await page.click('#start');
-      assert.match(await errorOf(page), /can't reach the media server/);
-      await alone.stop();
-      await page.context().close();
-    });
+    needsTheMediaServer(name, '#start');
   });
 }
-
-describe('with a face before the camera', () => {
-  let folder, mirror;
-  const tutorials = {};
-  before(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'kms-test-'));
-    const camera = join(folder, 'camera.mjpeg');
-    const face = join(TOP, 'tests/media/faces/astronaut.jpg');
-    const filter = 'crop=240:180:30:30,scale=640:480,format=yuvj420p';
-    execFileSync('ffmpeg', ['-v', 'error', '-loop', '1', '-r', '15', '-i', face, '-t', '2', '-vf', filter, '-q:v', '3', camera]);
-    mirror = await startBrowser(['--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${camera}`]);
-    for (const name of ['magic-mirror', 'selective-mosaic']) tutorials[name] = await startTutorial(name, kms.url);
-  });
-  after(async () => {
-    for (const tutorial of Object.values(tutorials)) await tutorial.stop();
-    await mirror?.close();
-    rmSync(folder, { recursive: true });
-  });
-
-  async function look(name) {
-    const page = await (await mirror.newContext({ viewport: PHONE })).newPage();
-    page.on('pageerror', (error) => assert.fail(error));
-    await page.goto(tutorials[name].url);
-    await fitsOnAPhone(page);
-    await page.click('#start');
-    await plays(page);
-    return page;
-  }
-
-  /** Red, green and blue at a place, parts of the picture's width and height. */
-  const colour = (page, x, y) =>
-    page.$eval('#remote', (video, [x, y]) => {
-      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext('2d');
-      canvas.drawImage(video, 0, 0);
-      return [...canvas.getImageData(x * video.videoWidth, y * video.videoHeight, 1, 1).data];
-    }, [x, y]);
-  const nose = (page) => colour(page, 0.5, 0.51);
-
-  const until = async (page, what, holds, measure = nose) => {
-    let last;
-    for (let tries = 0; tries < 75; tries++) {
-      if (holds((last = await measure(page)))) return;
-      await page.waitForTimeout(200);
-    }
-    assert.fail(`${what}: ${last}`);
-  };
-
-  it('magic-mirror puts on it what is chosen', async () => {
-    const page = await look('magic-mirror');
-    const isRed = ([red, green, blue]) => red > 150 && green < 90 && blue < 100;
-    await page.selectOption('#costume', 'nose');
-    await until(page, 'the nose is red', isRed);
-    await page.selectOption('#costume', 'nothing');
-    await until(page, 'the nose is as it was', (colour) => !isRed(colour));
-    await page.selectOption('#costume', 'hat');
-    const isDark = ([red, green, blue]) => red < 70 && green < 70 && blue < 80;
-    for (let tries = 0; !isDark(await colour(page, 0.5, 0.06)); tries++) {
-      assert.ok(tries < 75, 'there is no hat');
-      await page.waitForTimeout(200);
-    }
-    if (process.env.KMS_SHOTS) {
-      await page.screenshot({ path: join(process.env.KMS_SHOTS, 'mirror.png') });
-    }
-    await page.click('#stop');
-    assert.equal(await text(page, 'state'), 'not started');
-    await page.context().close();
-  });
-
-  /** How much of the face's details can be seen: how far pixels are from those beside them, on average, where its eyes and nose are. */
-  const detail = (page) =>
-    page.$eval('#remote', (video) => {
-      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext('2d');
-      canvas.drawImage(video, 0, 0);
-      const [left, top, width, height] = [0.42, 0.33, 0.16, 0.16].map((part, n) => Math.round(part * (n % 2 ? video.videoHeight : video.videoWidth)));
-      const { data } = canvas.getImageData(left, top, width, height);
-      let sum = 0;
-      for (let at = 4; at < data.length; at += 4) sum += Math.abs(data[at + 1] - data[at - 3]);
-      return sum / (data.length / 4);
-    });
-
-  it('selective-mosaic hides it until it is enrolled, and again when it is forgotten', async () => {
-    const page = await look('selective-mosaic');
-    await page.selectOption('#style', 'SOLID');
-    await until(page, 'the face is black', (seen) => seen < 1, detail);
-    await page.waitForFunction(() => document.getElementById('faces').textContent.includes('a stranger'));
-    await page.click('#enroll');
-    await reads(page, 'enrolled', 'me');
-    await until(page, 'the face can be seen', (seen) => seen > 3, detail);
-    if (process.env.KMS_SHOTS) await page.screenshot({ path: join(process.env.KMS_SHOTS, 'mosaic.png') });
-    await page.click('#forget');
-    await reads(page, 'enrolled', 'nobody');
-    await until(page, 'the face is black again', (seen) => seen < 1, detail);
-    await page.click('#stop');
-    assert.equal(await text(page, 'state'), 'not started');
-    await page.context().close();
-  });
-});
 
 it('hello-world says that the camera was refused', async () => {
   const strict = await startBrowser(['--deny-permission-prompts']);
@@ -288,6 +141,168 @@ describe('one2one-call', () => {
     await register(second, 'Eve');
     await second.waitForSelector('#calling:not([hidden])');
     await second.context().close();
+  });
+});
+
+describe('group-call', () => {
+  let tutorial, client;
+  before(async () => {
+    tutorial = await startTutorial('group-call', kms.url);
+    client = await connect(kms.url);
+  });
+  after(async () => {
+    client?.close();
+    await tutorial?.stop();
+  });
+
+  async function enter(page, room, name) {
+    await page.fill('#room', room);
+    await page.fill('#name', name);
+    await page.click('#join');
+  }
+
+  async function person(room, name) {
+    const page = await open(tutorial.url);
+    await enter(page, room, name);
+    await reads(page, 'state', 'connected');
+    return page;
+  }
+
+  /** The captions of what the page shows beside its own camera. */
+  const captions = (page) => page.$$eval('figcaption:not(#me)', (all) => all.map((e) => e.textContent).sort());
+  const shows = (page, ...names) =>
+    until(`the page shows ${names}`, async () => (await captions(page)).join() === names.join());
+
+  /** The picture of this caption, 32 by 24 pixels, as red, green, blue and opacity of each; null if there is none yet. */
+  const picture = (page, caption) =>
+    page.evaluate((caption) => {
+      const figure = [...document.querySelectorAll('figure')].find((f) => f.querySelector('figcaption').textContent === caption);
+      const video = figure?.querySelector('video');
+      if (!video?.videoWidth) return null;
+      const canvas = new OffscreenCanvas(32, 24).getContext('2d');
+      canvas.drawImage(video, 0, 0, 32, 24);
+      return [...canvas.getImageData(0, 0, 32, 24).data];
+    }, caption);
+
+  /** Waits until the picture moves within a part of it, columns and rows of 32 by 24: until what is there is not what it was. */
+  async function moves(page, caption, [left, right] = [0, 32], [upper, lower] = [0, 24]) {
+    let first;
+    const within = (at) => {
+      const [column, row] = [Math.floor(at / 4) % 32, Math.floor(at / 128)];
+      return column >= left && column < right && row >= upper && row < lower;
+    };
+    await until(`${caption} moves in columns ${left} to ${right}, rows ${upper} to ${lower}`, async () => {
+      const seen = await picture(page, caption);
+      first ??= seen;
+      return seen?.some((value, at) => within(at) && Math.abs(value - first[at]) > 60);
+    }, 30);
+  }
+
+  /** Waits until three people are in the mixed picture: two above, one below in the middle, and black beside it. */
+  async function mixes(page) {
+    await moves(page, 'Everybody', [0, 15], [0, 11]);
+    await moves(page, 'Everybody', [17, 32], [0, 11]);
+    await moves(page, 'Everybody', [9, 23], [13, 24]);
+    const seen = await picture(page, 'Everybody');
+    for (const column of [3, 28]) {
+      const colour = seen.slice((18 * 32 + column) * 4).slice(0, 3);
+      assert.ok(colour.every((value) => value < 40), `${colour} is not black`);
+    }
+  }
+
+  /** What the media server has: pipelines, or the mixers in them. */
+  const pipelines = async () => (await client.getServerManager()).getPipelines();
+  async function mixers() {
+    const children = await Promise.all((await pipelines()).map((pipeline) => pipeline.getChildren()));
+    return children.flat().filter(({ id }) => id.includes('Composite')).length;
+  }
+
+  it('shows everybody to everybody, each or mixed, until they leave', async () => {
+    const anna = await person('tea', 'Anna');
+    const ben = await person('tea', 'Ben');
+    const cleo = await person('tea', 'Cleo'); // sees those who were there before
+    const others = [[anna, 'Ben', 'Cleo'], [ben, 'Anna', 'Cleo'], [cleo, 'Anna', 'Ben']];
+    for (const [page, ...names] of others) {
+      await shows(page, ...names);
+      await reads(page, 'count', '3');
+      for (const name of names) await moves(page, name);
+    }
+    await fitsOnAPhone(anna);
+    assert.equal(await mixers(), 0, 'nobody wants a mixed picture');
+
+    await ben.selectOption('#view', 'mixed');
+    await shows(ben, 'Everybody');
+    await mixes(ben);
+    await moves(anna, 'Ben'); // who still sends
+    assert.equal(await mixers(), 1);
+    await ben.selectOption('#view', 'each');
+    await shows(ben, 'Anna', 'Cleo');
+    await moves(ben, 'Anna');
+    await until('the mixer is gone', async () => (await mixers()) === 0);
+
+    await ben.selectOption('#view', 'mixed');
+    await moves(ben, 'Everybody');
+    await cleo.click('#leave');
+    await shows(anna, 'Ben');
+    await reads(cleo, 'state', 'not started');
+    assert.deepEqual(await captions(cleo), []);
+    await ben.context().close(); // without a word
+    await shows(anna);
+    await until('the mixer is gone', async () => (await mixers()) === 0);
+    assert.equal((await pipelines()).length, 1, 'Anna is still there');
+    await anna.click('#leave');
+    await until('nothing is left', async () => (await pipelines()).length === 0);
+    await Promise.all([anna, cleo].map((page) => page.context().close()));
+  });
+
+  it('gives a name to one person in a room, and shows it as it is', async () => {
+    const odd = '<img src=x onerror=alert(1)>';
+    const first = await person('tea', odd);
+    const second = await open(tutorial.url);
+    await enter(second, ' tea ', odd);
+    assert.match(await errorOf(second), /is in this room already/);
+    await second.waitForSelector('#join:enabled');
+    await enter(second, 'tea', 'ë'.repeat(33));
+    await second.waitForFunction(() => /too long/.test(document.getElementById('error').textContent));
+    await second.waitForSelector('#join:enabled');
+    await enter(second, 'coffee', odd); // it is free in another room
+    await reads(second, 'state', 'connected');
+    await second.click('#leave');
+    await enter(second, 'tea', 'Zoë');
+    await shows(second, odd);
+    await shows(first, 'Zoë');
+    await Promise.all([first, second].map((page) => page.context().close()));
+    await until('nothing is left', async () => (await pipelines()).length === 0);
+  });
+
+  it('is full with twelve', async () => {
+    const page = await open(tutorial.url);
+    const answers = await page.evaluate(async () => {
+      const offer = new RTCPeerConnection();
+      offer.addTransceiver('audio', { direction: 'sendonly' });
+      await offer.setLocalDescription();
+      const join = (name) =>
+        new Promise((answered) => {
+          const socket = new WebSocket(new URL('ws', location.href).href.replace('http', 'ws'));
+          const message = { id: 'join', connection: 1, room: 'bus', name, sdpOffer: offer.localDescription.sdp };
+          socket.onopen = () => socket.send(JSON.stringify(message));
+          socket.onmessage = ({ data }) => data.includes('joinResponse') && answered(JSON.parse(data));
+        });
+      const all = [];
+      for (let n = 1; n <= 13; n++) all.push(await join(`Passenger ${n}`));
+      return all;
+    });
+    assert.deepEqual(answers.map(({ response }) => response), [...Array(12).fill('accepted'), 'rejected']);
+    assert.match(answers[12].message, /room is full/);
+    await page.context().close();
+    await until('nothing is left', async () => (await pipelines()).length === 0);
+  });
+
+  needsTheMediaServer('group-call', '#join', {
+    async prepare(page) {
+      await page.fill('#room', 'tea');
+      await page.fill('#name', 'Anna');
+    },
   });
 });
 
@@ -404,13 +419,5 @@ describe('recorder', () => {
     assert.ok(!existsSync(join(tmpdir(), file)), 'the file goes with the page');
   });
 
-  it('says that the media server can’t be reached', async () => {
-    const alone = await startTutorial('recorder', 'ws://127.0.0.1:1/kurento');
-    const page = await open(alone.url);
-    await page.click('#record');
-    assert.match(await errorOf(page), /can't reach the media server/);
-    assert.ok(await page.isEnabled('#record'));
-    await alone.stop();
-    await page.context().close();
-  });
+  needsTheMediaServer('recorder', '#record');
 });

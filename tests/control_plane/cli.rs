@@ -118,3 +118,16 @@ fn what_makes_no_sense_is_refused_with_a_hint() {
         );
     }
 }
+
+#[test]
+fn a_model_that_can_t_be_used_keeps_it_from_starting() {
+    let mut command = crate::daemon::kms();
+    command.env("KMS_FILTERS_FACE_DETECTOR_MODEL", "/nowhere/yunet.onnx");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the face detector's model /nowhere/yunet.onnx can't be used: No such file"),
+        "{said}"
+    );
+}

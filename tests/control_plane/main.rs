@@ -3,6 +3,7 @@
 //! Each test has a daemon of its own. What answers look like is held against recordings of a real server in
 //! `tests/wire`; here it is about what recordings can't show: time, several connections, limits and hostile input.
 
+mod access;
 mod cli;
 mod client;
 mod daemon;

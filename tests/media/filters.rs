@@ -120,7 +120,10 @@ impl Studio {
     /// When those end, threads are kept for others for a while, with their names.
     fn inputs(&self) -> Vec<String> {
         let names = self.daemon.thread_names().into_iter();
-        names.filter(|n| n.starts_with("appsrc")).collect()
+        let of_segments = ["appsrc", "filter", "player-Decode"];
+        names
+            .filter(|name| of_segments.iter().any(|of| name.starts_with(of)))
+            .collect()
     }
 }
 

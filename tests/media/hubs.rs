@@ -329,6 +329,53 @@ async fn pictures_are_arranged_while_they_are_shown() {
 }
 
 #[tokio::test]
+async fn names_are_under_pictures_and_an_image_behind_them() {
+    let stage = Stage::new().await;
+    let hub = stage.composite().await;
+    let (_red, red) = stage.guest("red.webm", &hub).await;
+    let (_blue, blue) = stage.guest("blue.webm", &hub).await;
+    let green = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'><rect width='4' height='3' fill='lime'/></svg>";
+    hub.set_background_image(green).await.unwrap();
+    hub.set_caption(&red, "Анна <b>").await.unwrap();
+    hub.set_caption(&blue, "Bob").await.unwrap();
+    hub.set_caption(&blue, "").await.unwrap();
+    for (text, why) in [("two\nlines", "one line"), (&"x".repeat(257), "256 bytes")] {
+        let refused = hub.set_caption(&red, text).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    let refused = hub.set_background_image("file:///nowhere.png").await.unwrap_err();
+    assert!(refused.to_string().contains("No such file"), "{refused}");
+    let recording = stage.recording(&red, "names.mp4").await;
+    pass(2_500).await;
+    let recorded = recording.end((320, 240)).await;
+    // Each is 160x120, in the middle; the name is in the lowest 16 rows.
+    let white = |left: usize| {
+        let all = (164..180).flat_map(|y| (left..left + 160).map(move |x| (x, y)));
+        all.filter(|(x, y)| recorded.last(*x, *y).iter().all(|c| *c > 150))
+            .count()
+    };
+    assert!(white(0) > 20, "{} pixels of the name", white(0));
+    assert_eq!(white(160), 0, "who has no name");
+    let low = recorded.last(4, 174);
+    assert!(low[0] < 140, "it is dark behind the name: {low:?}");
+    assert!(is(recorded.last(4, 150), RED) && is(recorded.last(300, 174), BLUE));
+    assert!(
+        is(recorded.last(80, 30), [0, 254, 0]),
+        "{:?}",
+        recorded.last(80, 30)
+    );
+    hub.unset_background_image().await.unwrap();
+    let recording = stage.recording(&red, "plain.mp4").await;
+    pass(1_500).await;
+    let recorded = recording.end((320, 240)).await;
+    assert!(
+        is(recorded.last(80, 30), [0, 0, 0]),
+        "{:?}",
+        recorded.last(80, 30)
+    );
+}
+
+#[tokio::test]
 async fn a_mixer_routes_video_and_mixes_what_it_is_told() {
     let stage = Stage::new().await;
     let hub = Mixer::create(&stage.client, &stage.pipeline).await.unwrap();

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kms_client::api::types::{MediaProfileSpecType, UriEndpointState};
+use kms_client::api::types::{
+    AudioCaps, AudioCodec, Fraction, MediaProfileSpecType, UriEndpointState, VideoCaps, VideoCodec,
+};
 use kms_client::api::*;
 use serde_json::Value;
 
@@ -46,6 +48,17 @@ pub(crate) fn judge(file: &Path) -> (Vec<String>, f64) {
         codecs,
         probed["format"]["duration"].as_str().unwrap().parse().unwrap(),
     )
+}
+
+/// How many pictures a file has.
+fn pictures_of(file: &Path) -> u32 {
+    let count = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-count_packets"])
+        .args(["-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"])
+        .arg(file)
+        .output();
+    let count = String::from_utf8(count.unwrap().stdout).unwrap();
+    count.trim().parse().expect("a number")
 }
 
 /// Before a camera's first sender report nobody can know how its streams fit together (RFC 3550, section 6.4.1): so many seconds at
@@ -206,6 +219,49 @@ async fn play_into(profile: MediaProfileSpecType, name: &str, encoding: &[&str])
     within("the end", ends.next()).await;
     recorder.stop_and_wait().await.unwrap();
     judge(&recorded)
+}
+
+#[tokio::test]
+async fn media_leaves_a_player_in_the_format_that_was_asked_for() {
+    let folder = Folder::new();
+    let (played, recorded) = (folder.path("in.webm"), folder.path("out.mkv"));
+    let realtime = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8"];
+    make(&played, 4, &[&realtime[..], &["-c:a", "libopus"]].concat());
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = PlayerEndpoint::create(&client, &pipeline, &uri(&played))
+        .await
+        .unwrap();
+    let caps = |numerator, denominator| VideoCaps {
+        codec: VideoCodec::H264,
+        framerate: Fraction {
+            numerator,
+            denominator,
+        },
+    };
+    let error = player.set_video_format(&caps(10, 0)).await.unwrap_err();
+    assert!(error.to_string().contains("not 10/0"), "{error}");
+    player.set_video_format(&caps(10, 1)).await.unwrap();
+    let pcmu = AudioCaps {
+        codec: AudioCodec::Pcmu,
+        bitrate: 64_000,
+    };
+    player.set_audio_format(&pcmu).await.unwrap();
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&recorded))
+        .media_profile(MediaProfileSpecType::Mkv)
+        .await
+        .unwrap();
+    let mut ends = player.on_end_of_stream().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    within("the end", ends.next()).await;
+    recorder.stop_and_wait().await.unwrap();
+    let (codecs, seconds) = judge(&recorded);
+    assert_eq!(codecs, ["h264", "pcm_mulaw"]);
+    let pictures = pictures_of(&recorded);
+    let rate = pictures as f64 / seconds;
+    assert!((9.0..11.0).contains(&rate), "{pictures} pictures in {seconds} s");
 }
 
 #[tokio::test]

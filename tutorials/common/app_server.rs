@@ -32,7 +32,13 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the command line; on anything else than what [`HELP`] says it prints that and ends the program.
+    #[allow(dead_code, reason = "a tutorial with options of its own does without")]
     pub(crate) fn from_args() -> Settings {
+        Settings::with_options("", |_, _| false)
+    }
+
+    /// The same with options of a tutorial's own: `help` tells of them, and `option` takes one with its value, or answers false.
+    pub(crate) fn with_options(help: &str, mut option: impl FnMut(&str, &str) -> bool) -> Settings {
         let mut settings = Settings {
             listen: ([127, 0, 0, 1], 8080).into(),
             kms: "ws://127.0.0.1:8888/kurento".into(),
@@ -45,10 +51,11 @@ impl Settings {
                     settings.kms = value;
                     true
                 }
+                (name, Some(value)) => option(name, &value),
                 _ => false,
             };
             if !understood {
-                eprintln!("{HELP}");
+                eprintln!("{HELP}{help}");
                 std::process::exit(2);
             }
         }

@@ -1,10 +1,15 @@
 //! Conversions between formats, as elements of GStreamer.
 
+use std::sync::Mutex;
+
+use gst::prelude::*;
+
 use super::encoders::{KEYFRAME_FRAMES, encoders};
 use super::format::{Codec, Format};
 use super::hardware::Hardware;
 use super::segment::{MediaError, Segment};
-use super::source::Quality;
+use super::source::{Leaving, Quality};
+use crate::object::lock;
 use crate::types::MediaType;
 
 /// Raw media that leaves a decoder or enters an encoder.
@@ -52,6 +57,26 @@ impl Step {
         segment: &Segment,
         kind: MediaType,
         quality: Quality,
+        leaving: Option<Leaving>,
+        hardware: &Hardware,
+    ) -> Result<(gst::Bin, bool), MediaError> {
+        let built = self.add(segment, kind, quality, leaving, hardware)?;
+        if let (Step::Encode(_), Some(frames), Some(pad)) = (
+            self,
+            leaving.and_then(|leaving| leaving.most_frames),
+            built.0.static_pad("sink"),
+        ) {
+            thin(&pad, frames);
+        }
+        Ok(built)
+    }
+
+    fn add(
+        self,
+        segment: &Segment,
+        kind: MediaType,
+        quality: Quality,
+        leaving: Option<Leaving>,
         hardware: &Hardware,
     ) -> Result<(gst::Bin, bool), MediaError> {
         if let Some(description) = self.in_hardware(quality, hardware)
@@ -59,7 +84,7 @@ impl Step {
         {
             return Ok((bin, true));
         }
-        let descriptions = self.descriptions(kind, quality);
+        let descriptions = self.descriptions(kind, quality, leaving);
         let mut missing = None;
         for description in &descriptions {
             match segment.add(description) {
@@ -83,7 +108,7 @@ impl Step {
         Some(encode(codec, &encoder))
     }
 
-    fn descriptions(self, kind: MediaType, quality: Quality) -> Vec<String> {
+    fn descriptions(self, kind: MediaType, quality: Quality, leaving: Option<Leaving>) -> Vec<String> {
         match self {
             Step::Decode(codec) => {
                 let convert = raw(kind);
@@ -91,11 +116,34 @@ impl Step {
                 codec.decoders().iter().map(chain).collect()
             }
             Step::Encode(codec) => {
-                let encoders = encoders(codec, quality);
+                let audio_bits = leaving.and_then(|leaving| leaving.audio_bits);
+                let encoders = encoders(codec, quality, audio_bits);
                 encoders.iter().map(|encoder| encode(codec, encoder)).collect()
             }
         }
     }
+}
+
+/// Lets at most so many frames through in so many seconds, by their times: `videorate` does nothing to streams that name no frame rate, as those
+/// of browsers don't.
+fn thin(pad: &gst::Pad, (frames, seconds): (u32, u32)) {
+    let interval = gst::ClockTime::SECOND * u64::from(seconds) / u64::from(frames.max(1));
+    let next = Mutex::new(gst::ClockTime::ZERO);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut next = lock(&next);
+        // Else time has leapt, or this is the first.
+        let follows = at < *next + interval && *next < at + 2 * interval;
+        // What is nearly due is taken: cameras are not that regular.
+        if follows && at + interval / 8 < *next {
+            info.data = None;
+            return gst::PadProbeReturn::Handled;
+        }
+        *next = if follows { *next } else { at } + interval;
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// An encoder between what brings raw media into the form it takes, and what brings its own into that in which it is handed on.

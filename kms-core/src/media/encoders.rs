@@ -10,13 +10,16 @@ const KEYFRAME_INTERVAL: u32 = 4;
 /// The same in frames, of which there are 30 a second.
 pub(super) const KEYFRAME_FRAMES: u32 = KEYFRAME_INTERVAL * 30;
 /// Bitrate of Opus, bits a second: full-band stereo speech and music without audible loss (RFC 7587, section 3.1.1).
+/// Its range is 6,000 to 510,000 there.
 const OPUS_BITRATE: u32 = 64_000;
 const AAC_BITRATE: u32 = 96_000;
 
 /// The elements, written as for `gst-launch`, that turn raw media into a codec; several if one may be missing. In software: hardware is
 /// [`Hardware`](super::hardware::Hardware)'s.
-pub(super) fn encoders(codec: Codec, quality: Quality) -> Vec<String> {
+pub(super) fn encoders(codec: Codec, quality: Quality, audio_bits: Option<u32>) -> Vec<String> {
     let bits = quality.bits_per_second;
+    let opus_bits = audio_bits.unwrap_or(OPUS_BITRATE).clamp(6_000, 510_000);
+    let aac_bits = audio_bits.unwrap_or(AAC_BITRATE).clamp(16_000, 320_000);
     let kilobits = (bits / 1_000).max(1);
     let threads = available_parallelism().map_or(1, usize::from).min(8);
     let frames = KEYFRAME_FRAMES;
@@ -48,13 +51,13 @@ pub(super) fn encoders(codec: Codec, quality: Quality) -> Vec<String> {
         )],
         Codec::Jpeg => vec!["jpegenc quality=85".into()],
         Codec::Opus => vec![format!(
-            "opusenc bitrate={OPUS_BITRATE} frame-size=20 perfect-timestamp=false"
+            "opusenc bitrate={opus_bits} frame-size=20 perfect-timestamp=false"
         )],
         Codec::Pcmu => vec!["mulawenc".into()],
         Codec::Pcma => vec!["alawenc".into()],
         Codec::Aac => vec![
-            format!("avenc_aac bitrate={AAC_BITRATE}"),
-            format!("voaacenc bitrate={AAC_BITRATE}"),
+            format!("avenc_aac bitrate={aac_bits}"),
+            format!("voaacenc bitrate={aac_bits}"),
         ],
     }
 }

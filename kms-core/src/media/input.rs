@@ -21,7 +21,13 @@ impl Input {
     /// Adds an appsrc to a segment that nothing feeds yet. It holds back at most so much media while the segment is busy; then
     /// the oldest is dropped, and encoded video goes on with the next keyframe.
     pub fn new(segment: &Segment, longest: gst::ClockTime) -> Result<Input, MediaError> {
-        let appsrc = AppSrc::builder().build();
+        let mut appsrc = AppSrc::builder();
+        // Its thread is called so. A segment with two inputs has one that has the name.
+        let name = segment.pipeline().name();
+        if segment.pipeline().by_name(&name).is_none() {
+            appsrc = appsrc.name(name.as_str());
+        }
+        let appsrc = appsrc.build();
         segment.pipeline().add(&appsrc).map_err(|e| MediaError {
             message: "Media can't be set up".into(),
             detail: e.to_string(),

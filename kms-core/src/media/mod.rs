@@ -11,6 +11,7 @@ mod errors;
 mod format;
 mod hardware;
 mod input;
+mod planes;
 mod segment;
 mod source;
 mod transcoding;
@@ -24,8 +25,9 @@ pub use errors::error_name;
 pub use format::{Codec, Format};
 use hardware::Hardware;
 pub use input::{DirectInput, Handover, Input};
+pub use planes::{Fetching, Images, Planes, ycbcr};
 pub use segment::{MediaError, Report, Segment};
-pub use source::{Branch, Consumer, Origin, Quality, Source, Wanted};
+pub use source::{Branch, Consumer, Leaving, Origin, Quality, Source, Wanted};
 pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.

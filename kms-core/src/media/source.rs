@@ -12,7 +12,7 @@ use gst_utils::streamproducer::{ProducerSettings, StreamProducer};
 use super::convert::Step;
 use super::input::Input;
 use super::transcoding::Transcoding;
-use super::{Format, MediaError, Report, Segment, Timeline};
+use super::{Codec, Format, MediaError, Report, Segment, Timeline};
 use crate::object::lock;
 use crate::types::MediaType;
 
@@ -33,6 +33,17 @@ pub struct Wanted {
     /// Pictures are to come in the order in which they are shown: who sends them while they are made can't send B-frames
     /// (RFC 8834 knows none, and browsers show them late or not at all).
     pub in_order: bool,
+}
+
+/// The format that media of a source is asked to leave in: what can be taken in it is encoded in it, as if it were the source's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaving {
+    /// The codec; `None`: the media's own.
+    pub codec: Option<Codec>,
+    /// Video that is encoded has at most so many frames (the first, above 0) in so many seconds (the second, above 0).
+    pub most_frames: Option<(u32, u32)>,
+    /// Bitrate that audio is encoded with, bits a second.
+    pub audio_bits: Option<u32>,
 }
 
 /// Something that media of a source goes to.
@@ -129,6 +140,7 @@ struct State {
     /// What it made last, from which the conversions are.
     made: Weak<Branch>,
     branches: HashMap<Wanted, Weak<Branch>>,
+    leaving: Option<Leaving>,
     consumers: Vec<Weak<dyn Consumer>>,
 }
 
@@ -201,6 +213,16 @@ impl Source {
         }
     }
 
+    /// From now on the media is asked to leave in this format, or in none. Consumers are told.
+    pub fn set_leaving(&self, leaving: Option<Leaving>) {
+        {
+            let mut state = lock(&self.state);
+            state.branches.clear();
+            state.leaving = leaving;
+        }
+        self.changed();
+    }
+
     /// Tells consumers to ask again.
     pub fn changed(&self) {
         let consumers = consumers(&mut lock(&self.state));
@@ -232,7 +254,7 @@ impl Source {
         lock(&self.state).consumers.retain(|c| !c.ptr_eq(consumer));
     }
 
-    /// The media in the format that is chosen for its native one; made if nobody has it yet. `None`: there is no media yet, or
+    /// The media in the format that is chosen for its own (the native one, or that in which it is asked to leave); made if nobody has it yet. `None`: there is no media yet, or
     /// the choice was none.
     pub fn obtain(
         self: &Arc<Self>,
@@ -253,7 +275,9 @@ impl Source {
         let Some(native) = made.or_else(|| state.native.clone()) else {
             return Ok(None);
         };
-        let Some(wanted) = choose(native.format) else {
+        let asked = state.leaving.and_then(|leaving| leaving.codec);
+        let own = asked.map_or(native.format, Format::Encoded);
+        let Some(wanted) = choose(own) else {
             return Ok(None);
         };
         state.branches.retain(|_, branch| branch.strong_count() > 0);
@@ -280,7 +304,7 @@ impl Source {
             at = match state.branches.get(&key).and_then(Weak::upgrade) {
                 Some(branch) => branch,
                 None => {
-                    let branch = self.convert(at, step, key)?;
+                    let branch = self.convert(at, step, key, state.leaving)?;
                     state.branches.insert(key, Arc::downgrade(&branch));
                     branch
                 }
@@ -294,12 +318,13 @@ impl Source {
         from: Arc<Branch>,
         step: Step,
         to: Wanted,
+        leaving: Option<Leaving>,
     ) -> Result<Arc<Branch>, MediaError> {
         let in_hardware = Arc::new(AtomicBool::new(false));
-        let converted = self.convert_with(from.clone(), step, to, &in_hardware);
+        let converted = self.convert_with(from.clone(), step, to, leaving, &in_hardware);
         // It is software's turn.
         if converted.is_err() && in_hardware.swap(false, Ordering::Relaxed) {
-            return self.convert_with(from, step, to, &in_hardware);
+            return self.convert_with(from, step, to, leaving, &in_hardware);
         }
         converted
     }
@@ -310,6 +335,7 @@ impl Source {
         from: Arc<Branch>,
         step: Step,
         to: Wanted,
+        leaving: Option<Leaving>,
         in_hardware: &Arc<AtomicBool>,
     ) -> Result<Arc<Branch>, MediaError> {
         let source = Arc::downgrade(self);
@@ -347,7 +373,7 @@ impl Source {
         let segment = Segment::new(&self.timeline, &name.replace(['(', ')'], "-"), report);
         // Raw media is large, and what waits is late: better dropped early.
         let input = Input::new(&segment, gst::ClockTime::from_mseconds(500))?;
-        let (bin, hard) = step.build(&segment, self.kind, to.quality, self.timeline.hardware())?;
+        let (bin, hard) = step.build(&segment, self.kind, to.quality, leaving, self.timeline.hardware())?;
         in_hardware.store(hard, Ordering::Relaxed);
         let sink = AppSink::builder().build();
         let linked = segment.pipeline().add(&sink).is_ok()

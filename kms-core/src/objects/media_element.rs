@@ -10,11 +10,12 @@ use crate::call::Call;
 use crate::class::Class;
 use crate::element::{Element, StatsMap};
 use crate::graph::{DEFAULT_PAD, Pad};
+use crate::media::{Codec, Leaving};
 use crate::object::{ObjectCore, unix_millis};
 use crate::objects::media_pipeline::Dot;
 use crate::types::{
-    AudioCaps, CONNECT_ORDER, ElementConnectionData, ElementStats, MediaLatencyStat, MediaType, StatsType,
-    VideoCaps,
+    AudioCaps, AudioCodec, CONNECT_ORDER, ElementConnectionData, ElementStats, Fraction, MediaLatencyStat,
+    MediaType, StatsType, VideoCaps, VideoCodec,
 };
 
 params! {
@@ -130,43 +131,45 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
         .settable(
             "encoderBitrate",
             "Bitrate encoders of this element start with, bits a second. Default: 300000.",
-            |this| this.element().settings().bitrates.target,
+            |this| this.element().bitrates().target,
             |this, value: i32| {
-                this.element().change_settings(|s| s.bitrates.target = value);
+                this.element().change_bitrates(|b| b.target = value);
                 Ok(())
             },
         )
         .settable(
             "minEncoderBitrate",
             "Bitrate encoders of this element do not go below, bits a second. Default: 0.",
-            |this| this.element().settings().bitrates.min,
+            |this| this.element().bitrates().min,
             |this, value: i32| {
-                this.element().change_settings(|s| s.bitrates.min = value);
+                this.element().change_bitrates(|b| b.min = value);
                 Ok(())
             },
         )
         .settable(
             "maxEncoderBitrate",
             "Bitrate encoders of this element do not go above, bits a second. Default: 2147483647.",
-            |this| this.element().settings().bitrates.max,
+            |this| this.element().bitrates().max,
             |this, value: i32| {
-                this.element().change_settings(|s| s.bitrates.max = value);
+                this.element().change_bitrates(|b| b.max = value);
                 Ok(())
             },
         )
         .method(
             "setAudioFormat",
-            "Format that audio is to leave this element in.",
+            "Format that audio is to leave this element in: whoever can take it gets it so, encoded where it must be. \
+             RAW: as it is, as before this was called.",
             |this, _, p: SetAudioFormat| {
-                this.element().change_settings(|s| s.audio_format = Some(p.caps));
+                this.element().set_leaving(MediaType::Audio, p.caps.leaving());
                 Ok(())
             },
         )
         .method(
             "setVideoFormat",
-            "Format that video is to leave this element in.",
+            "Format that video is to leave this element in: whoever can take it gets it so, encoded where it must be. \
+             RAW: as it is, as before this was called. What browsers send to browsers in a codec that both have is passed on as it is.",
             |this, _, p: SetVideoFormat| {
-                this.element().change_settings(|s| s.video_format = Some(p.caps));
+                this.element().set_leaving(MediaType::Video, p.caps.leaving()?);
                 Ok(())
             },
         )
@@ -184,6 +187,55 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
             "The element and its neighbours in DOT format (Graphviz).",
             |this, _, p: Dot| Ok(pipeline(&**this)?.dot(Some(this.element().node), p.details)),
         )
+}
+
+impl AudioCaps {
+    /// A bitrate of 0 or less asks for the usual one.
+    fn leaving(&self) -> Leaving {
+        let codec = match self.codec {
+            AudioCodec::Opus => Some(Codec::Opus),
+            AudioCodec::Pcmu => Some(Codec::Pcmu),
+            AudioCodec::Pcma => Some(Codec::Pcma),
+            AudioCodec::Raw => None,
+        };
+        Leaving {
+            codec,
+            most_frames: None,
+            audio_bits: u32::try_from(self.bitrate).ok().filter(|bits| *bits > 0),
+        }
+    }
+}
+
+impl VideoCaps {
+    /// A frame rate of 0 asks for that of the source.
+    fn leaving(&self) -> Result<Leaving, Error> {
+        let codec = match self.codec {
+            VideoCodec::Vp8 => Some(Codec::Vp8),
+            VideoCodec::Vp9 => Some(Codec::Vp9),
+            VideoCodec::H264 => Some(Codec::H264),
+            VideoCodec::H265 => Some(Codec::H265),
+            VideoCodec::Av1 => Some(Codec::Av1),
+            VideoCodec::Raw => None,
+        };
+        let Fraction {
+            numerator,
+            denominator,
+        } = self.framerate;
+        let rate = u32::try_from(numerator).ok().zip(u32::try_from(denominator).ok());
+        let Some((numerator, denominator @ 1..)) = rate else {
+            return Err(Error::new(
+                Code::IllegalParam,
+                format!(
+                    "A frame rate is a number of at least 0 over one of at least 1, not {numerator}/{denominator}"
+                ),
+            ));
+        };
+        Ok(Leaving {
+            codec,
+            most_frames: Some((numerator, denominator)).filter(|(frames, _)| *frames > 0),
+            audio_bits: None,
+        })
+    }
 }
 
 fn flow<T: Element>(class: Class<T>) -> Class<T> {

@@ -11,7 +11,7 @@ use protocol::{Code, Error, Ref, params};
 
 use super::mixing::audio::AudioMixer;
 use super::mixing::layout::{Place, Rect};
-use super::mixing::video::{Arrangement, Plan, Shown};
+use super::mixing::video::{Arrangement, Background, Plan, Shown};
 use super::ports::{MixedPorts, mixing_hub};
 use super::{hub_object, new_hub, port};
 
@@ -84,7 +84,7 @@ impl Arrangement for Arranged {
             .or(settings.size);
         Some(Plan {
             size: settings.size?,
-            background: [16, 128, 128],
+            background: Background::Colour([16, 128, 128]),
         })
     }
 

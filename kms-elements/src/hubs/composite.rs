@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kms_core::media::Timeline;
+use kms_core::media::{Images, Planes, Timeline, ycbcr};
 use kms_core::object::lock;
 use kms_core::objects::{HubPort, hub, names};
 use kms_core::{Class, HubCore, Object};
-use protocol::{Code, Error, Ref, params, remote_enum};
+use protocol::{Code, Error, NoParams, Ref, params, remote_enum};
 
 use super::mixing::audio::AudioMixer;
+use super::mixing::can_draw;
 use super::mixing::layout::{Place, Rect, grid, speaker};
-use super::mixing::video::{Arrangement, Plan, Shown};
+use super::mixing::video::{Arrangement, Background, Plan, Shown};
 use super::ports::{MixedPorts, mixing_hub};
 use super::{hub_object, new_hub, port};
 
@@ -56,7 +57,24 @@ params! {
         /// What is higher hides what is lower.
         z_order "zOrder": i32 = 0,
     }
+
+    /// Parameters of `setBackgroundImage`.
+    pub struct SetBackgroundImage {
+        /// `file://`, `http(s)://` or `data:`; PNG, JPEG, WebP or SVG, up to 16 MiB.
+        uri "uri": String,
+    }
+
+    /// Parameters of `setCaption`.
+    pub struct SetCaption {
+        /// The port whose picture it is under.
+        port "port": Ref<names::HubPort>,
+        /// One line, in any script, up to 256 bytes. Empty: none.
+        text "text": String,
+    }
 }
+
+/// Bytes of a caption.
+const LONGEST_CAPTION: usize = 256;
 
 /// Who is loudest is large after this time, so that a cough changes nothing.
 const SPEAKS: Duration = Duration::from_millis(1_000);
@@ -89,7 +107,18 @@ struct Arranged {
 struct Settings {
     layout: CompositeLayout,
     background: Colour,
+    image: Option<Arc<Planes>>,
+    /// How often an image was asked for, or none: the last counts, whichever is there first.
+    images: u64,
     places: HashMap<String, Place>,
+    captions: HashMap<String, Arc<str>>,
+}
+
+impl Settings {
+    fn asked_for_image(&mut self) -> u64 {
+        self.images += 1;
+        self.images
+    }
 }
 
 /// Who has the floor.
@@ -151,13 +180,9 @@ impl Colour {
         format!("#{red:02X}{green:02X}{blue:02X}")
     }
 
-    /// Y, Cb and Cr by ITU-R BT.601, of video range.
+    /// Y, Cb and Cr.
     fn ycbcr(self) -> [u8; 3] {
-        let [r, g, b] = self.0.map(|c| f32::from(c) / 255.0);
-        let y = 16.0 + 65.481 * r + 128.553 * g + 24.966 * b;
-        let cb = 128.0 - 37.797 * r - 74.203 * g + 112.0 * b;
-        let cr = 128.0 + 112.0 * r - 93.786 * g - 18.214 * b;
-        [y, cb, cr].map(|v| v.round().clamp(0.0, 255.0) as u8)
+        ycbcr(self.0.map(|c| f32::from(c) / 255.0))
     }
 }
 
@@ -167,10 +192,19 @@ impl Arrangement for Arranged {
     }
 
     fn plan(&self, _shown: &[Shown<'_>]) -> Option<Plan> {
+        let settings = lock(&self.settings);
+        let background = match &settings.image {
+            Some(image) => Background::Image(image.clone()),
+            None => Background::Colour(settings.background.ycbcr()),
+        };
         Some(Plan {
             size: self.size,
-            background: lock(&self.settings).background.ycbcr(),
+            background,
         })
+    }
+
+    fn caption(&self, port: &str) -> Option<Arc<str>> {
+        lock(&self.settings).captions.get(port).cloned()
     }
 
     fn places(&self, shown: &[Shown<'_>], canvas: Rect) -> Vec<(usize, Rect)> {
@@ -199,7 +233,9 @@ impl Arrangement for Arranged {
 
 impl Composite {
     fn forget(&self, port: &HubPort) {
-        lock(&self.arranged.settings).places.remove(port.core().id());
+        let mut settings = lock(&self.arranged.settings);
+        settings.places.remove(port.core().id());
+        settings.captions.remove(port.core().id());
     }
 }
 
@@ -217,8 +253,8 @@ fn within(name: &str, value: i32, range: std::ops::RangeInclusive<i32>, even: bo
 }
 
 /// The class.
-pub(super) fn class(timeline: &Timeline) -> Class<Composite> {
-    let timeline = timeline.clone();
+pub(super) fn class(timeline: &Timeline, images: &Arc<dyn Images>) -> Class<Composite> {
+    let (timeline, images) = (timeline.clone(), images.clone());
     Class::<Composite>::new(
         "Composite",
         "elements",
@@ -239,7 +275,10 @@ pub(super) fn class(timeline: &Timeline) -> Class<Composite> {
             settings: Mutex::new(Settings {
                 layout: CompositeLayout::Grid,
                 background: Colour::default(),
+                image: None,
+                images: 0,
                 places: HashMap::new(),
+                captions: HashMap::new(),
             }),
             floor: Mutex::default(),
         });
@@ -260,12 +299,56 @@ pub(super) fn class(timeline: &Timeline) -> Class<Composite> {
     )
     .settable(
         "backgroundColor",
-        "What is behind the pictures: `#RRGGBB`. Default: `#000000`. Not in Kurento.",
+        "What is behind the pictures, unless there is an image: `#RRGGBB`. Default: `#000000`. Not in Kurento.",
         |this| lock(&this.arranged.settings).background.text(),
         |this, color: String| {
             let refused = || Error::new(Code::IllegalParam, "backgroundColor should be like #20A0FF");
             let colour = Colour::parse(&color).ok_or_else(refused)?;
             lock(&this.arranged.settings).background = colour;
+            Ok(())
+        },
+    )
+    .async_method(
+        "setBackgroundImage",
+        "Lays an image behind the pictures, as large as fills the canvas, in the place of the colour or the one before; also while media flows. \
+         Answers once it is there. Error 40107 with the reason if it can't be had. Not in Kurento.",
+        move |this, _, p: SetBackgroundImage| {
+            let images = images.clone();
+            async move {
+                let mine = lock(&this.arranged.settings).asked_for_image();
+                let image = images.fill(p.uri, this.arranged.size).await?;
+                let mut settings = lock(&this.arranged.settings);
+                // Else another was asked for meanwhile, or none.
+                if settings.images == mine {
+                    settings.image = Some(Arc::new(image));
+                }
+                Ok(())
+            }
+        },
+    )
+    .method("unsetBackgroundImage", "The colour is behind the pictures again. Not in Kurento.", |this, _, _: NoParams| {
+        let mut settings = lock(&this.arranged.settings);
+        settings.asked_for_image();
+        settings.image = None;
+        Ok(())
+    })
+    .method(
+        "setCaption",
+        "Writes a name under the picture of a port, also while media flows. Pictures less than 64 pixels high have none. Error 40107 for a port \
+         of another hub, and for what is no line of text. Not in Kurento.",
+        |this, call, p: SetCaption| {
+            let port = port(&**this, call, &p.port)?;
+            // The last two are line breaks, too.
+            let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+            if p.text.len() > LONGEST_CAPTION || p.text.chars().any(breaks) {
+                return Err(Error::new(Code::IllegalParam, "text should be one line of up to 256 bytes"));
+            }
+            can_draw().map_err(|why| Error::new(Code::NotEnoughResources, why))?;
+            let captions = &mut lock(&this.arranged.settings).captions;
+            match p.text.as_str() {
+                "" => captions.remove(port.core().id()),
+                text => captions.insert(port.core().id().to_owned(), text.into()),
+            };
             Ok(())
         },
     )

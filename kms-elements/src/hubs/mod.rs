@@ -12,7 +12,7 @@ mod ports;
 use std::sync::Arc;
 
 use kms_core::graph::Way;
-use kms_core::media::Timeline;
+use kms_core::media::{Images, Timeline};
 use kms_core::objects::{HubPort, MediaPipeline, names};
 use kms_core::types::MediaType;
 use kms_core::{Call, Element, Hub, HubCore, Registry};
@@ -22,11 +22,11 @@ use protocol::{Code, Error, Ref};
 const KINDS: [MediaType; 2] = [MediaType::Audio, MediaType::Video];
 
 /// Registers the classes.
-pub(crate) fn register(registry: &mut Registry, timeline: &Timeline) {
+pub(crate) fn register(registry: &mut Registry, timeline: &Timeline, images: &Arc<dyn Images>) {
     registry.class(dispatcher::class());
     registry.class(dispatcher_one_to_many::class());
     registry.class(mixer::class(timeline));
-    registry.class(composite::class(timeline));
+    registry.class(composite::class(timeline, images));
     registry.class(alpha_blending::class(timeline));
 }
 

@@ -27,8 +27,6 @@ use crate::endpoint::{UriEndpoint, UriEndpointState, UriEndpointStateChanged};
 /// Bitrate of video that has to be encoded for a recording, bits a second, unless the user asks for another: the default of
 /// live video, 300,000, is too little for what is kept.
 const VIDEO_BITRATE: u32 = 2_500_000;
-/// That default.
-const LIVE_BITRATE: i32 = 300_000;
 
 mod beside;
 
@@ -357,10 +355,8 @@ impl RecorderEndpoint {
     }
 
     fn quality(&self, kind: MediaType) -> Quality {
-        let target = self.element.settings().bitrates.target;
-        let bits_per_second = match (kind, u32::try_from(target)) {
-            (MediaType::Video, Ok(bits)) if target != LIVE_BITRATE && bits > 0 => bits,
-            (MediaType::Video, _) => VIDEO_BITRATE,
+        let bits_per_second = match kind {
+            MediaType::Video => self.element.bitrates().aim(VIDEO_BITRATE),
             // Encoders of audio choose their own.
             _ => 0,
         };

@@ -217,7 +217,6 @@ impl RtpEndpoint {
 
     /// Tells what makes packets where they go and what is taken there, once that was negotiated.
     fn give_outlet(&self, kind: MediaType) {
-        let settings = self.element.settings();
         let (bandwidths, mtu) = {
             let settings = lock(&self.settings);
             (settings.bandwidths, settings.mtu)
@@ -246,7 +245,11 @@ impl RtpEndpoint {
         let allowed = allowed.map(|b| u64::from(b) * ENCODERS_PART.0 / ENCODERS_PART.1);
         let set = Some(bandwidths.video_send_limit()).filter(|limit| *limit > 0);
         let most = [allowed, set].into_iter().flatten().min().unwrap_or(0);
-        packetiser.set_sink(Arc::new(outlet), codecs, quality(&settings, kind, most));
+        packetiser.set_sink(
+            Arc::new(outlet),
+            codecs,
+            quality(self.element.bitrates(), kind, most),
+        );
     }
 
     /// Media of a kind begins or ceases to come.

@@ -11,7 +11,8 @@ use protocol::{Code, Error, NoParams, Ref, params, record};
 use super::key::{Chroma, Window};
 use crate::filter::{Filter, filter, filter_object};
 use crate::image::Image;
-use crate::painter::Painting;
+use crate::named::{Kit, Options};
+use crate::painter::{Paint, Painting};
 
 record! { "chroma"
     /// A part of the picture, pixels.
@@ -129,4 +130,16 @@ impl ChromaFilter {
             }
         });
     }
+}
+
+/// What the element `kmschroma` does.
+pub(crate) fn element(_: &Kit, options: &Options<'_>) -> Result<Arc<dyn Paint>, String> {
+    let chroma = Chroma::new(Window {
+        x: options.get("x", 0)?,
+        y: options.get("y", 0)?,
+        width: options.get("width", 0)?,
+        height: options.get("height", 0)?,
+    });
+    chroma.set_background(options.image("background")?);
+    Ok(Arc::new(chroma))
 }

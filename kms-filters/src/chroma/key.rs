@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use ::image::imageops::{self, FilterType};
 use gst_video::VideoFrameExt;
+use kms_core::media::Planes;
 use kms_core::object::lock;
 
 use crate::image::Image;
@@ -38,10 +39,10 @@ struct Key {
 
 impl Key {
     /// How much of the picture stays, 0 to 256.
-    fn stays(self, cb: u8, cr: u8) -> u32 {
+    fn stays(self, cb: u8, cr: u8) -> u16 {
         let (b, r) = (f32::from(cb) - self.cb, f32::from(cr) - self.cr);
         let far = (b * b + r * r).sqrt();
-        (((far - self.near) / (self.far - self.near)).clamp(0.0, 1.0) * 256.0) as u32
+        (((far - self.near) / (self.far - self.near)).clamp(0.0, 1.0) * f32::from(ALL)) as u16
     }
 }
 
@@ -81,41 +82,14 @@ impl Learning {
     }
 }
 
-/// Planes of a background, of the picture's size.
-struct Background {
-    size: (usize, usize),
-    planes: [Vec<u8>; 3],
-}
-
-impl Background {
-    /// An image that fills a picture of this size, or black.
-    fn new(image: Option<&Image>, (width, height): (usize, usize)) -> Background {
-        let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-        let mut planes = [
-            vec![16; width * height],
-            vec![128; half_width * half_height],
-            vec![128; half_width * half_height],
-        ];
-        if let (Some(image), Ok(wide), Ok(high)) = (image, u32::try_from(width), u32::try_from(height)) {
+/// An image that fills a picture of this size, or black.
+fn background(image: Option<&Image>, (width, height): (usize, usize)) -> Planes {
+    match (image, u32::try_from(width), u32::try_from(height)) {
+        (Some(image), Ok(wide), Ok(high)) => {
             let scaled = imageops::resize(&image.pixels, wide, high, FilterType::Triangle);
-            for (x, y, pixel) in scaled.enumerate_pixels() {
-                let (x, y) = (x as usize, y as usize);
-                // What is transparent is black.
-                let opacity = f32::from(pixel.0[3]) / 255.0;
-                let [r, g, b] = [0, 1, 2].map(|n| f32::from(pixel.0[n]) * opacity / 255.0);
-                // ITU-R BT.601, video range.
-                planes[0][y * width + x] = (16.0 + 65.5 * r + 128.6 * g + 25.0 * b) as u8;
-                if x % 2 == 0 && y % 2 == 0 {
-                    let at = y / 2 * half_width + x / 2;
-                    planes[1][at] = (128.0 - 37.8 * r - 74.2 * g + 112.0 * b) as u8;
-                    planes[2][at] = (128.0 + 112.0 * r - 93.8 * g - 18.2 * b) as u8;
-                }
-            }
+            Planes::of_rgba((width, height), &scaled)
         }
-        Background {
-            size: (width, height),
-            planes,
-        }
+        _ => Planes::plain((width, height), [16, 128, 128]),
     }
 }
 
@@ -129,9 +103,10 @@ pub(super) struct Chroma {
 #[derive(Default)]
 struct State {
     image: Option<Image>,
-    background: Option<Background>,
+    background: Option<Planes>,
     learning: Learning,
-    key: Option<Key>,
+    table: Option<Table>,
+    stays: Vec<u16>,
 }
 
 impl Chroma {
@@ -149,10 +124,10 @@ impl Chroma {
         state.background = None;
     }
 
-    /// Looks at the window. Answers the key, once it is known.
-    fn learn(&self, state: &mut State, picture: &mut Picture<'_>) -> Option<Key> {
-        if state.key.is_some() {
-            return state.key;
+    /// Looks at the window, until the key is known.
+    fn learn(&self, state: &mut State, picture: &mut Picture<'_>) -> Option<()> {
+        if state.table.is_some() {
+            return Some(());
         }
         let (left, top) = ((self.window.x / 2) as usize, (self.window.y / 2) as usize);
         let (width, height) = (
@@ -173,58 +148,78 @@ impl Chroma {
             .for_each(|(cb, cr)| state.learning.add(cb, cr));
         state.learning.pictures += 1;
         if state.learning.pictures >= LEARNT_FROM {
-            state.key = state.learning.key();
+            state.table = state.learning.key().map(Table::new);
         }
-        state.key
+        state.table.as_ref().map(|_| ())
     }
 }
 
 impl Paint for Chroma {
     fn paint(&self, picture: &mut Picture<'_>) {
         let mut state = lock(&self.state);
-        let Some(key) = self.learn(&mut state, picture) else {
+        if self.learn(&mut state, picture).is_none() {
             return;
-        };
+        }
         let size = (picture.width() as usize, picture.height() as usize);
         if state
             .background
             .as_ref()
             .is_none_or(|background| background.size != size)
         {
-            state.background = Some(Background::new(state.image.as_ref(), size));
+            state.background = Some(background(state.image.as_ref(), size));
         }
-        let Some(background) = &state.background else {
-            return;
-        };
-        replace(picture, key, background);
+        let State {
+            table,
+            background,
+            stays,
+            ..
+        } = &mut *state;
+        if let (Some(table), Some(background)) = (table, background) {
+            replace(picture, table, background, stays);
+        }
     }
 }
 
-fn replace(picture: &mut Picture<'_>, key: Key, background: &Background) -> Option<()> {
+/// How much of the picture stays, 0 to 256, for each pair of colours: looked up, for there are many pixels.
+struct Table(Vec<u16>);
+
+impl Table {
+    fn new(key: Key) -> Table {
+        let colours = (0..=255_u8).flat_map(|cb| (0..=255_u8).map(move |cr| (cb, cr)));
+        Table(colours.map(|(cb, cr)| key.stays(cb, cr)).collect())
+    }
+
+    fn stays(&self, cb: u8, cr: u8) -> u16 {
+        let at = usize::from(cb) << 8 | usize::from(cr);
+        self.0.get(at).copied().unwrap_or(ALL)
+    }
+}
+
+/// All of a pixel stays.
+const ALL: u16 = 256;
+
+/// `stays` is memory that is kept from picture to picture.
+fn replace(
+    picture: &mut Picture<'_>,
+    table: &Table,
+    background: &Planes,
+    stays: &mut Vec<u16>,
+) -> Option<()> {
     let (width, height) = background.size;
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    // How much stays, of each pixel of colour.
-    let mut stays = vec![0_u32; half_width * half_height];
-    {
-        let (cb, cb_stride) = plane(picture, 1)?;
-        let cb: Vec<u8> = cb
-            .chunks(cb_stride)
-            .take(half_height)
-            .flat_map(|row| row.iter().take(half_width))
-            .copied()
-            .collect();
-        let (cr, cr_stride) = plane(picture, 2)?;
-        let cr = cr
-            .chunks(cr_stride)
-            .take(half_height)
-            .flat_map(|row| row.iter().take(half_width));
-        for (stays, (cb, cr)) in stays.iter_mut().zip(cb.iter().zip(cr)) {
-            *stays = key.stays(*cb, *cr);
+    // How much stays, of each pixel of colour: the one colour first, then with the other.
+    stays.clear();
+    let (cb, cb_stride) = plane(picture, 1)?;
+    for row in cb.chunks(cb_stride).take(half_height) {
+        stays.extend(row.iter().take(half_width).map(|cb| u16::from(*cb)));
+    }
+    let (cr, cr_stride) = plane(picture, 2)?;
+    for (row, cr) in stays.chunks_mut(half_width).zip(cr.chunks(cr_stride)) {
+        for (stays, cr) in row.iter_mut().zip(cr) {
+            *stays = table.stays(*stays as u8, *cr);
         }
     }
-    let mix = |pixel: &mut u8, other: u8, stays: u32| {
-        *pixel = ((u32::from(*pixel) * stays + u32::from(other) * (256 - stays)) / 256) as u8;
-    };
+    let mut wide = vec![ALL; half_width * 2];
     for number in 0..3_u32 {
         let (step, plane_width, plane_height) = match number {
             0 => (2, width, height),
@@ -232,14 +227,23 @@ fn replace(picture: &mut Picture<'_>, key: Key, background: &Background) -> Opti
         };
         let behind = background.planes.get(number as usize)?;
         let (bytes, stride) = plane(picture, number)?;
-        for (y, row) in bytes.chunks_mut(stride).take(plane_height).enumerate() {
-            let others = behind.get(y * plane_width..)?;
-            let stays = stays.get(y / step * half_width..)?;
-            for (x, (pixel, other)) in row.iter_mut().zip(others).take(plane_width).enumerate() {
-                let stays = stays.get(x / step).copied().unwrap_or(256);
-                if stays < 256 {
-                    mix(pixel, *other, stays);
+        let rows = bytes.chunks_mut(stride).zip(behind.chunks(plane_width));
+        for (y, (row, others)) in rows.take(plane_height).enumerate() {
+            let stays = stays.chunks(half_width).nth(y / step)?;
+            // Most rows of most pictures: nothing is replaced.
+            if stays.iter().all(|stays| *stays == ALL) {
+                continue;
+            }
+            let stays = if step == 1 {
+                stays
+            } else {
+                for (two, stays) in wide.chunks_exact_mut(2).zip(stays) {
+                    two.fill(*stays);
                 }
+                wide.as_slice()
+            };
+            for ((pixel, other), stays) in row.iter_mut().zip(others).zip(stays) {
+                *pixel = ((u16::from(*pixel) * stays + u16::from(*other) * (ALL - stays)) >> 8) as u8;
             }
         }
     }

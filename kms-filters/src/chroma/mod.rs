@@ -3,4 +3,4 @@
 mod class;
 mod key;
 
-pub(crate) use class::class;
+pub(crate) use class::{class, element};

@@ -10,6 +10,8 @@ use opencv::prelude::*;
 
 use super::area::Area;
 use super::grey::{Grey, square};
+use super::models::Models;
+use super::yunet::Yunet;
 
 /// Debian's package opencv-data has them.
 const CASCADES: &str = "/usr/share/opencv4/haarcascades";
@@ -35,25 +37,63 @@ pub(crate) const SURE: f32 = 0.6;
 pub(crate) struct Found {
     /// Pixels of the full picture.
     pub(crate) area: Area,
-    /// 0 to 1: of `n` windows of the detector that agreed, n / (n + 3).
+    /// 0 to 1: of `n` windows of the cascades that agreed, n / (n + 3); of a model, its score.
     pub(crate) confidence: f32,
+    /// The person's right eye and the left one, where the detector tells: pixels of the full picture.
+    pub(crate) eyes: Option<[(f32, f32); 2]>,
     /// Who it is, if somebody was asked and knew.
     pub(crate) person: Option<u32>,
 }
 
+impl Found {
+    /// A face of which no more is known.
+    pub(crate) fn new(area: Area, confidence: f32) -> Found {
+        Found {
+            area,
+            confidence,
+            eyes: None,
+            person: None,
+        }
+    }
+}
+
 /// What finds faces. It takes as long as it takes: not on the thread of a stream.
-pub(crate) struct Detector {
+pub(crate) enum Detector {
+    Cascades(Box<Cascades>),
+    Model(Arc<Yunet>),
+}
+
+impl Detector {
+    /// The configured model, or OpenCV's cascades.
+    pub(crate) fn new(models: &Models) -> Result<Detector, String> {
+        match &models.detector {
+            Some(model) => Ok(Detector::Model(model.clone())),
+            None => Cascades::from_folder(Path::new(CASCADES)).map(|c| Detector::Cascades(Box::new(c))),
+        }
+    }
+
+    /// The faces of a picture. `known` are where faces were just now: there cascades look twice, for those that are turned.
+    pub(crate) fn find(&mut self, grey: &Grey, known: &[Area]) -> Result<Vec<Found>, String> {
+        match self {
+            Detector::Cascades(cascades) => cascades.find(grey, known).map_err(told),
+            Detector::Model(model) => model.find(grey),
+        }
+    }
+}
+
+/// What OpenCV says.
+pub(crate) fn told(error: opencv::Error) -> String {
+    format!("OpenCV: {error}")
+}
+
+/// OpenCV's cascades: faces from the front, and from the side.
+pub(crate) struct Cascades {
     frontal: CascadeClassifier,
     profile: CascadeClassifier,
 }
 
-impl Detector {
-    /// OpenCV's cascades: faces from the front, and from the side.
-    pub(crate) fn new() -> Result<Detector, String> {
-        Detector::from_folder(Path::new(CASCADES))
-    }
-
-    fn from_folder(folder: &Path) -> Result<Detector, String> {
+impl Cascades {
+    fn from_folder(folder: &Path) -> Result<Cascades, String> {
         let load = |name: &str| {
             let path: PathBuf = folder.join(name);
             let lacks = |why: String| {
@@ -67,14 +107,13 @@ impl Detector {
             }
             CascadeClassifier::new(&path).map_err(|e| lacks(format!("can't be used ({e})")))
         };
-        Ok(Detector {
+        Ok(Cascades {
             frontal: load(FRONTAL)?,
             profile: load(PROFILE)?,
         })
     }
 
-    /// The faces of a picture. `known` are where faces were just now: there it looks twice, for those that are turned.
-    pub(crate) fn find(&mut self, grey: &Grey, known: &[Area]) -> opencv::Result<Vec<Found>> {
+    fn find(&mut self, grey: &Grey, known: &[Area]) -> opencv::Result<Vec<Found>> {
         let mut even = Mat::default();
         imgproc::equalize_hist(&*grey.small, &mut even)?;
         let smallest = even.cols().max(even.rows()) / SMALLEST;
@@ -155,16 +194,13 @@ fn search(cascade: &mut CascadeClassifier, picture: &Mat, smallest: i32) -> open
     )?;
     let found = faces.iter().zip(windows.iter()).map(|(face, windows)| {
         let windows = windows.max(0) as f32;
-        Found {
-            area: Area::new(
-                face.x as f32,
-                face.y as f32,
-                face.width as f32,
-                face.height as f32,
-            ),
-            confidence: windows / (windows + 3.0),
-            person: None,
-        }
+        let area = Area::new(
+            face.x as f32,
+            face.y as f32,
+            face.width as f32,
+            face.height as f32,
+        );
+        Found::new(area, windows / (windows + 3.0))
     });
     Ok(found.collect())
 }

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use opencv::prelude::*;
-
 use super::area::Area;
 use super::detector::{Detector, Found, Sight};
 use super::grey::Grey;
+use super::models::Models;
 use super::tracks::Tracks;
-use crate::beside::Beside;
+use crate::beside::{Beside, Failing};
 use crate::painter::Picture;
 
 /// A picture to be looked at, and where faces are in it as far as is known.
@@ -33,13 +32,13 @@ const REMEMBERED: usize = 256;
 pub(crate) struct News {
     /// The faces that were found in the newest picture that was looked at since, with their tracks.
     pub(crate) found: Option<Vec<(Option<u64>, Found)>>,
-    /// Why faces can't be found; told once.
+    /// Why faces can't be found; told once, until they could be again.
     pub(crate) failure: Option<String>,
 }
 
 /// Finds and follows.
 pub(crate) struct Follower {
-    prepare: Option<Box<dyn FnOnce() -> Looking + Send>>,
+    prepare: Arc<dyn Fn() -> Looking + Send + Sync>,
     beside: Option<Beside<Look, Seen>>,
     tracks: Tracks,
     number: u64,
@@ -47,7 +46,7 @@ pub(crate) struct Follower {
     times: VecDeque<(u64, gst::ClockTime)>,
     /// The time of the newest picture that was looked at.
     looked: Option<gst::ClockTime>,
-    failed: bool,
+    failing: Failing,
     /// How much of a difference is set right when a face is found again.
     part: f32,
     /// From one look to the next at least: between them faces are followed, which costs a tenth.
@@ -56,7 +55,7 @@ pub(crate) struct Follower {
     shown: Option<gst::ClockTime>,
     /// The newest picture, and its size.
     newest: Option<gst::ClockTime>,
-    size: (i32, i32),
+    size: (f32, f32),
     /// The first picture since they came without a gap and in one size.
     begun: u64,
     /// The number of the newest picture that was looked at.
@@ -68,21 +67,21 @@ impl Follower {
     pub(crate) fn new(
         part: f32,
         interval: gst::ClockTime,
-        prepare: impl FnOnce() -> Looking + Send + 'static,
+        prepare: impl Fn() -> Looking + Send + Sync + 'static,
     ) -> Follower {
         Follower {
-            prepare: Some(Box::new(prepare)),
+            prepare: Arc::new(prepare),
             beside: None,
             tracks: Tracks::default(),
             number: 0,
             times: VecDeque::new(),
             looked: None,
-            failed: false,
+            failing: Failing::default(),
             part,
             interval,
             shown: None,
             newest: None,
-            size: (0, 0),
+            size: (0.0, 0.0),
             begun: 0,
             looked_number: 0,
         }
@@ -103,9 +102,9 @@ impl Follower {
         self.number - self.looked_number
     }
 
-    /// Whether nobody looks, and nobody will.
+    /// Whether nobody looks, until that is tried again.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed
+        self.failing.has_failed()
     }
 
     /// One more picture. Takes a moment: what takes longer is done beside the stream.
@@ -113,7 +112,9 @@ impl Follower {
         match self.try_next(picture, at) {
             Ok(news) => news,
             Err(why) => {
-                let failure = (!std::mem::replace(&mut self.failed, true)).then_some(why);
+                self.beside = None;
+                self.begin();
+                let failure = self.failing.fails(at).then_some(why);
                 News { found: None, failure }
             }
         }
@@ -126,7 +127,7 @@ impl Follower {
     }
 
     fn try_next(&mut self, picture: &mut Picture<'_>, at: gst::ClockTime) -> Result<News, String> {
-        if self.failed {
+        if self.failing.waits(at) {
             return Ok(News::default());
         }
         let told = |e: opencv::Error| format!("OpenCV: {e}");
@@ -136,9 +137,13 @@ impl Follower {
         if newest.is_none_or(|newest| at < newest || at > newest + GAP) {
             self.begin();
         }
-        let grey = Arc::new(Grey::of(picture, self.number).map_err(told)?);
-        let size = (grey.full.cols(), grey.full.rows());
-        if std::mem::replace(&mut self.size, size) != size {
+        // A stream that was set back is looked at at once.
+        let is_due = self
+            .shown
+            .is_none_or(|shown| at < shown || at >= shown + self.interval);
+        let spare = self.tracks.spare_picture();
+        let grey = Arc::new(Grey::of(picture, self.number, is_due, spare).map_err(told)?);
+        if std::mem::replace(&mut self.size, grey.extent) != grey.extent {
             self.begin();
         }
         self.times.push_back((self.number, at));
@@ -146,17 +151,15 @@ impl Follower {
             self.times.pop_front();
         }
         self.tracks.step(&grey).map_err(told)?;
-        if let Some(prepare) = self.prepare.take() {
-            let beside = Beside::new("faces", prepare);
-            self.beside = Some(beside.map_err(|e| format!("no thread can be made: {e}"))?);
-        }
-        let Some(beside) = &self.beside else {
-            return Ok(News::default());
+        let beside = match &self.beside {
+            Some(beside) => beside,
+            None => {
+                let prepare = self.prepare.clone();
+                let beside = Beside::new("faces", move || prepare());
+                self.beside
+                    .insert(beside.map_err(|e| format!("no thread can be made: {e}"))?)
+            }
         };
-        // A stream that was set back is looked at at once.
-        let is_due = self
-            .shown
-            .is_none_or(|shown| at < shown || at >= shown + self.interval);
         if is_due {
             self.shown = Some(at);
             let known = self.tracks.all().iter().map(|track| track.area).collect();
@@ -168,6 +171,7 @@ impl Follower {
             return Ok(News::default());
         };
         let sight = seen?;
+        self.failing.works();
         let number = sight.grey.number;
         if number < self.begun {
             return Ok(News::default());
@@ -187,15 +191,17 @@ impl Follower {
     }
 }
 
-/// Looks for faces with OpenCV's cascades, and then at each.
-pub(crate) fn cascades(mut each: impl FnMut(&Grey, &mut Found) -> opencv::Result<()> + 'static) -> Looking {
-    let mut detector = Detector::new();
+/// Looks for faces, and then at each.
+pub(crate) fn detector(
+    models: &Models,
+    mut each: impl FnMut(&Grey, &mut Found) -> Result<(), String> + 'static,
+) -> Looking {
+    let mut detector = Detector::new(models);
     Box::new(move |look| {
         let detector = detector.as_mut().map_err(|why| why.clone())?;
-        let told = |e: opencv::Error| format!("OpenCV: {e}");
-        let mut faces = detector.find(&look.grey, &look.known).map_err(told)?;
+        let mut faces = detector.find(&look.grey, &look.known)?;
         for face in &mut faces {
-            each(&look.grey, face).map_err(told)?;
+            each(&look.grey, face)?;
         }
         Ok(Sight {
             grey: look.grey,

@@ -12,9 +12,11 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, NoParams, params};
 
 use super::area::Area;
-use super::follower::{Follower, cascades};
+use super::follower::{Follower, detector};
+use super::models::Models;
 use crate::filter::{Filter, filter, filter_object};
 use crate::image::Image;
+use crate::named::{Kit, Options};
 use crate::overlay::{Place, at, pixels};
 use crate::painter::{Paint, Painting, Picture};
 
@@ -141,6 +143,36 @@ struct Faces {
     costume: Mutex<Option<Costume>>,
 }
 
+impl Faces {
+    fn new(timeline: &Timeline, models: Models) -> Faces {
+        Faces {
+            timeline: timeline.clone(),
+            filter: OnceLock::new(),
+            follower: Mutex::new(Follower::new(PART, INTERVAL, move || {
+                detector(&models, |_, _| Ok(()))
+            })),
+            costume: Mutex::default(),
+        }
+    }
+}
+
+/// What the element `kmsfaceoverlay` does.
+pub(crate) fn element(kit: &Kit, options: &Options<'_>) -> Result<Arc<dyn Paint>, String> {
+    let faces = Faces::new(&kit.timeline, kit.models.clone());
+    let place = SetOverlayedImage {
+        uri: String::new(),
+        offset_x_percent: options.get("x", 0.0)?,
+        offset_y_percent: options.get("y", 0.0)?,
+        width_percent: options.get("width", 1.0)?,
+        height_percent: options.get("height", 1.0)?,
+    };
+    place.check().map_err(|error| error.message)?;
+    if let Some(image) = options.image("image")? {
+        *lock(&faces.costume) = Some(Costume::new(image, &place));
+    }
+    Ok(Arc::new(faces))
+}
+
 impl Paint for Faces {
     fn paint(&self, picture: &mut Picture<'_>) {
         if lock(&self.costume).is_none() {
@@ -184,8 +216,8 @@ pub(crate) struct FaceOverlayFilter {
 filter_object!(FaceOverlayFilter);
 
 /// The class.
-pub(crate) fn class(timeline: &Timeline) -> Class<FaceOverlayFilter> {
-    let timeline = timeline.clone();
+pub(crate) fn class(timeline: &Timeline, models: &Models) -> Class<FaceOverlayFilter> {
+    let (timeline, models) = (timeline.clone(), models.clone());
     Class::<FaceOverlayFilter>::new(
         "FaceOverlayFilter",
         "filters",
@@ -194,15 +226,11 @@ pub(crate) fn class(timeline: &Timeline) -> Class<FaceOverlayFilter> {
     )
     .extends(filter())
     .constructor(move |call, p: InPipeline| {
+        let models = models.clone();
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.FaceOverlayFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let faces = Arc::new(Faces {
-            timeline: timeline.clone(),
-            filter: OnceLock::new(),
-            follower: Mutex::new(Follower::new(PART, INTERVAL, || cascades(|_, _| Ok(())))),
-            costume: Mutex::default(),
-        });
+        let faces = Arc::new(Faces::new(&timeline, models));
         let work = Arc::new(Painting(faces.clone()));
         let filter = Filter::new(element, &timeline, "face-overlay", MediaType::Video, work);
         let _ = faces.filter.set(Arc::downgrade(&filter));
@@ -216,11 +244,9 @@ pub(crate) fn class(timeline: &Timeline) -> Class<FaceOverlayFilter> {
          with the reason if it can't be had.",
         |this, _, p: SetOverlayedImage| async move {
             p.check()?;
-            let image = Image::load(&p.uri).await?;
             // A large image takes a while to be made smaller.
-            let costume = tokio::task::spawn_blocking(move || Costume::new(image, &p)).await;
-            let broken = |_| Error::new(Code::IllegalParam, "The image can't be used: it is broken");
-            *lock(&this.faces.costume) = Some(costume.map_err(broken)?);
+            let costume = Image::load_for(&p.uri.clone(), move |image| Costume::new(image, &p)).await?;
+            *lock(&this.faces.costume) = Some(costume);
             Ok(())
         },
     )

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use opencv::core::Mat;
+use opencv::core::{Mat, Vector};
 
 use super::area::Area;
 use super::detector::{Found, Sight};
@@ -97,10 +97,52 @@ impl Track {
 pub(crate) struct Tracks {
     list: Vec<Track>,
     ids: u64,
-    /// The newest picture, and what points are followed in once that was needed.
-    newest: Option<(Arc<Grey>, Option<Pyramid>)>,
+    newest: Option<Arc<Grey>>,
     /// Those before it and it, the newest at the end: what is found in one of them is followed through the others.
-    recent: VecDeque<(u64, Small)>,
+    recent: VecDeque<Recent>,
+    spares: Spares,
+}
+
+/// A picture of some moments ago.
+struct Recent {
+    number: u64,
+    small: Small,
+    /// What points are followed in, once that was needed.
+    pyramid: Option<Pyramid>,
+}
+
+impl Recent {
+    fn pyramid(&mut self, spares: &mut Spares) -> opencv::Result<Pyramid> {
+        match &self.pyramid {
+            Some(pyramid) => Ok(pyramid.clone()),
+            None => {
+                let spare = spares.pyramids.pop().unwrap_or_default();
+                Ok(self.pyramid.insert(self.small.pyramid(spare)?).clone())
+            }
+        }
+    }
+}
+
+/// Memory of what is not needed any more, for what is made next.
+#[derive(Default)]
+struct Spares {
+    pictures: Vec<Mat>,
+    pyramids: Vec<Vector<Mat>>,
+}
+
+/// Spares of each kind; what is beyond is given back.
+const MOST_SPARES: usize = 2;
+
+impl Spares {
+    fn take_picture(&mut self, small: Small) {
+        self.pictures.extend(small.into_spare());
+        self.pictures.truncate(MOST_SPARES);
+    }
+
+    fn take_pyramid(&mut self, pyramid: Option<Pyramid>) {
+        self.pyramids.extend(pyramid.and_then(Arc::into_inner));
+        self.pyramids.truncate(MOST_SPARES);
+    }
 }
 
 impl Tracks {
@@ -127,18 +169,34 @@ impl Tracks {
         gone
     }
 
+    /// Memory for the small one of the next picture.
+    pub(crate) fn spare_picture(&mut self) -> Mat {
+        self.spares.pictures.pop().unwrap_or_default()
+    }
+
     /// Follows all into the next picture.
     pub(crate) fn step(&mut self, grey: &Arc<Grey>) -> opencv::Result<()> {
-        let before = self.newest.replace((grey.clone(), None));
-        self.recent.push_back((grey.number, grey.small.clone()));
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
+        let before = self.newest.replace(grey.clone());
+        self.recent.push_back(Recent {
+            number: grey.number,
+            small: grey.small.clone(),
+            pyramid: None,
+        });
+        // Points are followed from one picture to the next: of those before, pyramids were needed for what was found late alone.
+        let older = self.recent.len().saturating_sub(2);
+        for recent in self.recent.iter_mut().take(older) {
+            self.spares.take_pyramid(recent.pyramid.take());
         }
-        let Some((before, pyramid)) = before else {
+        if self.recent.len() > RECENT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.spares.take_picture(oldest.small);
+        }
+        let Some(before) = before else {
             return Ok(());
         };
-        let by = grey.full.extent();
-        let was = before.full.extent();
+        let by = grey.extent;
+        let was = before.extent;
         if by != was {
             // Another resolution: all is where it was, in proportion.
             self.recent.drain(..self.recent.len() - 1);
@@ -149,11 +207,11 @@ impl Tracks {
                 track.is_doubted = true;
             }
         } else if !self.list.is_empty() {
-            let from = match pyramid {
-                Some(pyramid) => pyramid,
-                None => before.small.pyramid()?,
+            let mut two = self.recent.iter_mut().rev();
+            let (Some(to), Some(from)) = (two.next(), two.next()) else {
+                return Ok(());
             };
-            let to = self.pyramid(grey)?;
+            let (from, to) = (from.pyramid(&mut self.spares)?, to.pyramid(&mut self.spares)?);
             for track in &mut self.list {
                 let area = follow(&from, &to, track.area.times(1.0 / grey.scale))?;
                 track.is_sure = area.is_some();
@@ -172,17 +230,6 @@ impl Tracks {
         Ok(())
     }
 
-    fn pyramid(&mut self, grey: &Grey) -> opencv::Result<Pyramid> {
-        if let Some((_, Some(pyramid))) = &self.newest {
-            return Ok(pyramid.clone());
-        }
-        let pyramid = grey.small.pyramid()?;
-        if let Some((_, kept)) = &mut self.newest {
-            *kept = Some(pyramid.clone());
-        }
-        Ok(pyramid)
-    }
-
     /// What was found in a picture, perhaps of some time ago: known faces are set right by a part of what they are off (1: at once), new
     /// ones are followed to where they are by now. Gives the track of each face found; `None`: there are too many.
     pub(crate) fn correct(
@@ -192,10 +239,10 @@ impl Tracks {
         part: f32,
     ) -> opencv::Result<Vec<Option<u64>>> {
         let mut ids = vec![None; sight.faces.len()];
-        let Some((now, _)) = self.newest.clone() else {
+        let Some(now) = self.newest.clone() else {
             return Ok(ids);
         };
-        if now.full.extent() != sight.grey.full.extent() {
+        if now.extent != sight.grey.extent {
             return Ok(ids);
         }
         let number = sight.grey.number;
@@ -234,22 +281,30 @@ impl Tracks {
     fn begin(&mut self, sight: &Sight, found: Found, now: &Grey, at: gst::ClockTime) -> opencv::Result<u64> {
         let mut area = found.area;
         // Followed from a picture that is forgotten, it may be elsewhere.
-        let mut is_sure = self.recent.front().is_some_and(|(n, _)| *n <= sight.grey.number);
-        let since = self.recent.iter().filter(|(n, _)| *n >= sight.grey.number);
-        let since: Vec<Small> = since.map(|(_, small)| small.clone()).collect();
-        if let [first, rest @ ..] = since.as_slice()
-            && !rest.is_empty()
-        {
-            // Step by step: at once it would be too far.
-            let mut from = first.pyramid()?;
-            for small in rest {
-                let to = small.pyramid()?;
-                match follow(&from, &to, area.times(1.0 / now.scale))? {
+        let mut is_sure = self
+            .recent
+            .front()
+            .is_some_and(|recent| recent.number <= sight.grey.number);
+        let since = self
+            .recent
+            .iter_mut()
+            .filter(|recent| recent.number >= sight.grey.number);
+        // Step by step: at once it would be too far.
+        let mut before: Option<Pyramid> = None;
+        let mut since = since.peekable();
+        while let Some(recent) = since.next() {
+            // What was found in the newest picture is where it is.
+            if before.is_none() && since.peek().is_none() {
+                break;
+            }
+            let pyramid = recent.pyramid(&mut self.spares)?;
+            if let Some(before) = &before {
+                match follow(before, &pyramid, area.times(1.0 / now.scale))? {
                     Some(there) => area = there.times(now.scale),
                     None => is_sure = false,
                 }
-                from = to;
             }
+            before = Some(pyramid);
         }
         self.ids += 1;
         self.list.push(Track {
@@ -265,18 +320,6 @@ impl Tracks {
             history: VecDeque::from([(now.number, area)]),
         });
         Ok(self.ids)
-    }
-}
-
-/// The size of a picture.
-trait Extent {
-    fn extent(&self) -> (f32, f32);
-}
-
-impl Extent for Mat {
-    fn extent(&self) -> (f32, f32) {
-        use opencv::prelude::*;
-        (self.cols() as f32, self.rows() as f32)
     }
 }
 

@@ -83,7 +83,7 @@ impl Filter {
                 }
             }
         };
-        let segment = Segment::new(&self.timeline, &format!("filter-{}", self.kind.lower()), report);
+        let segment = Segment::new(&self.timeline, &self.name, report);
         let input = Input::new(&segment, LONGEST_QUEUE)?;
         let (first, last) = self.work.add(&segment)?;
         let tail = segment.add(&normalise(self.kind, Format::Raw))?;

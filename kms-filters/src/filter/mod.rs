@@ -56,6 +56,8 @@ pub(crate) struct Filter {
     this: Weak<Filter>,
     element: Arc<ElementCore>,
     timeline: Timeline,
+    /// For logs, and for the names of threads.
+    name: String,
     kind: MediaType,
     work: Arc<dyn Work>,
     source: Arc<Source>,
@@ -81,6 +83,7 @@ impl Filter {
             flow: Flow::new(&element, kind),
             element,
             timeline: timeline.clone(),
+            name: name.to_owned(),
             kind,
             work,
             source,

@@ -12,10 +12,11 @@ use protocol::{Code, Error, NoParams, Ref, event, params, record, remote_enum};
 use super::cover::Cover;
 use super::gallery::{Gallery, Refusal};
 use super::guard::{Guard, Settings, Watch};
-use crate::faces::{Area, Follower, cascades};
+use crate::faces::{Area, Follower, Models, detector};
 use crate::filter::{Filter, filter, filter_object};
 use crate::image::Image;
-use crate::painter::Painting;
+use crate::named::{Kit, Options};
+use crate::painter::{Paint, Painting};
 
 /// Bytes of a name.
 const LONGEST_NAME: usize = 256;
@@ -101,7 +102,8 @@ impl Region {
 }
 
 event! { "filters"
-    /// A face has come into view: once for each, when it is clear whether it is somebody's who is enrolled, within five looks at it.
+    /// A face has come into view: when it is clear whether it is somebody's who is enrolled, within five looks at it. One that was nobody's is
+    /// told once more when it is recognised, as when somebody is enrolled meanwhile.
     pub struct FaceEntered: Media {
         /// The face's number in this filter, from 1.
         face "face": i32,
@@ -215,9 +217,50 @@ impl MosaicFilter {
     }
 }
 
+fn guard(timeline: &Timeline, models: &Models, mode: MosaicMode) -> Guard {
+    let gallery = Arc::new(Gallery::new(models));
+    let (known, models) = (gallery.clone(), models.clone());
+    let follower = Follower::new(1.0, INTERVAL, move || {
+        let known = known.clone();
+        detector(&models, move |grey, face| known.look_at(grey, face))
+    });
+    Guard {
+        timeline: timeline.clone(),
+        filter: OnceLock::new(),
+        gallery,
+        settings: Mutex::new(Settings {
+            mode,
+            regions: Vec::new(),
+            cover: Cover {
+                style: MosaicStyle::Blocks,
+                blocks: 6,
+            },
+            when_late: MosaicWhenLate::Regions,
+        }),
+        watch: Mutex::new(Watch::new(follower)),
+    }
+}
+
+/// What the element `kmsmosaic` does.
+pub(crate) fn element(kit: &Kit, options: &Options<'_>) -> Result<Arc<dyn Paint>, String> {
+    let modes = [("FACES", MosaicMode::Faces), ("FRAME", MosaicMode::Frame)];
+    let guard = guard(&kit.timeline, &kit.models, options.one_of("mode", &modes)?);
+    let styles =
+        [MosaicStyle::Blocks, MosaicStyle::Blur, MosaicStyle::Solid].map(|style| (style.as_str(), style));
+    let blocks = options.get("blocks", 6)?;
+    if !BLOCKS.contains(&blocks) {
+        return Err("'blocks' should be 1 to 32".into());
+    }
+    lock(&guard.settings).cover = Cover {
+        style: options.one_of("style", &styles)?,
+        blocks: blocks as usize,
+    };
+    Ok(Arc::new(guard))
+}
+
 /// The class.
-pub(crate) fn class(timeline: &Timeline) -> Class<MosaicFilter> {
-    let timeline = timeline.clone();
+pub(crate) fn class(timeline: &Timeline, models: &Models) -> Class<MosaicFilter> {
+    let (timeline, models) = (timeline.clone(), models.clone());
     Class::<MosaicFilter>::new(
         "MosaicFilter",
         "filters",
@@ -230,24 +273,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<MosaicFilter> {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
         let element = ElementCore::new(&pipeline, pipeline.core(), "kms.MosaicFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let gallery = Arc::new(Gallery::default());
-        let known = gallery.clone();
-        let follower = Follower::new(1.0, INTERVAL, move || cascades(move |grey, face| known.look_at(grey, face)));
-        let guard = Arc::new(Guard {
-            timeline: timeline.clone(),
-            filter: OnceLock::new(),
-            gallery,
-            settings: Mutex::new(Settings {
-                mode: p.mode,
-                regions: Vec::new(),
-                cover: Cover {
-                    style: MosaicStyle::Blocks,
-                    blocks: 6,
-                },
-                when_late: MosaicWhenLate::Regions,
-            }),
-            watch: Mutex::new(Watch::new(follower)),
-        });
+        let guard = Arc::new(guard(&timeline, &models, p.mode));
         let work = Arc::new(Painting(guard.clone()));
         let filter = Filter::new(element, &timeline, "mosaic", MediaType::Video, work);
         let _ = guard.filter.set(Arc::downgrade(&filter));
@@ -307,10 +333,9 @@ pub(crate) fn class(timeline: &Timeline) -> Class<MosaicFilter> {
             if p.name.is_empty() || p.name.len() > LONGEST_NAME {
                 return Err(refused("name should have 1 to 256 bytes"));
             }
-            let image = Image::load(&p.image_uri).await?;
             let gallery = this.guard.gallery.clone();
-            let enrolled = tokio::task::spawn_blocking(move || gallery.enroll(&p.name, &image)).await;
-            enrolled.unwrap_or_else(|_| Err(Refusal::Failed("Looking for the face failed".into())))?;
+            let Enroll { name, image_uri } = p;
+            Image::load_for(&image_uri, move |image| gallery.enroll(&name, &image)).await??;
             Ok(())
         },
     )

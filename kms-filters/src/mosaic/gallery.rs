@@ -1,4 +1,5 @@
-//! Faces with names: local binary patterns (Ahonen, Hadid and Pietikäinen 2006) as OpenCV has them, without a model file.
+//! Faces with names: compared by local binary patterns (Ahonen, Hadid and Pietikäinen 2006) as OpenCV has them, without a model file; or by
+//! the vectors of a model.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use opencv::face::LBPHFaceRecognizer;
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::faces::{Area, Detector, Found, Grey, SURE, square};
+use crate::faces::{Alike, Area, Detector, Embedding, Found, Grey, Models, SURE, face_square, told};
 use crate::image::Image;
 
 /// Pictures that may be enrolled, and those of one person: each is half a megabyte, and a face is compared with all.
@@ -24,10 +25,19 @@ const ALIKE: f64 = 70.0;
 const TURNED: [f64; 3] = [0.0, -7.0, 7.0];
 const SCALED: [f64; 3] = [1.0, 0.93, 1.07];
 
+/// What is kept of a picture of somebody.
+#[derive(Clone)]
+enum Portrait {
+    /// For patterns: the face, turned and scaled a little.
+    Views(Vec<Arc<Mat>>),
+    /// For a model.
+    Vector(Alike),
+}
+
 /// Somebody who is enrolled.
 struct Person {
     name: String,
-    pictures: Vec<Vec<Arc<Mat>>>,
+    pictures: Vec<Portrait>,
 }
 
 #[derive(Default)]
@@ -36,13 +46,20 @@ struct Known {
     ids: u32,
 }
 
+/// What compares a face with all.
+enum Compares {
+    Patterns(Ptr<LBPHFaceRecognizer>),
+    Vectors(Arc<Embedding>, Vec<(u32, Alike)>),
+}
+
 /// Who is enrolled.
 #[derive(Default)]
 pub(super) struct Gallery {
+    models: Models,
     /// Held for moments: the stream asks for names.
     known: Mutex<Known>,
     /// What compares; made anew when somebody comes or goes. Held while a face is compared, beside the stream.
-    recognizer: Mutex<Option<Ptr<LBPHFaceRecognizer>>>,
+    compares: Mutex<Option<Compares>>,
     /// One comes or goes after the other.
     learning: Mutex<()>,
 }
@@ -57,33 +74,48 @@ pub(super) enum Refusal {
 
 impl From<opencv::Error> for Refusal {
     fn from(error: opencv::Error) -> Self {
-        Refusal::Failed(format!("OpenCV: {error}"))
+        Refusal::Failed(told(error))
     }
 }
 
 impl Gallery {
+    /// Nobody is enrolled yet.
+    pub(super) fn new(models: &Models) -> Gallery {
+        Gallery {
+            models: models.clone(),
+            ..Gallery::default()
+        }
+    }
+
     /// Enrols the largest face of an image. Takes long: it looks for it.
     pub(super) fn enroll(&self, name: &str, image: &Image) -> Result<(), Refusal> {
         let grey = image_grey(image)?;
-        let mut detector = Detector::new().map_err(Refusal::Failed)?;
-        let faces = detector.find(&grey, &[])?;
+        let mut detector = Detector::new(&self.models).map_err(Refusal::Failed)?;
+        let faces = detector.find(&grey, &[]).map_err(Refusal::Failed)?;
         // The largest of those that are surely faces.
         let weight = |face: &Found| (face.confidence >= SURE, face.area.surface());
         let largest = faces.iter().max_by(|a, b| {
             let ((a_sure, a), (b_sure, b)) = (weight(a), weight(b));
             a_sure.cmp(&b_sure).then(a.total_cmp(&b))
         });
-        let area = largest.ok_or(Refusal::NoFace)?.area;
-        let mut views = Vec::new();
-        for turned in TURNED {
-            for scaled in SCALED {
-                views.push(Arc::new(cut(&grey.full, area, turned, scaled)?));
+        let face = largest.ok_or(Refusal::NoFace)?;
+        let full = grey.full.as_ref().ok_or(Refusal::NoFace)?;
+        let portrait = match &self.models.recognizer {
+            Some(model) => Portrait::Vector(model.of(full, face).map_err(Refusal::Failed)?),
+            None => {
+                let views = TURNED
+                    .iter()
+                    .flat_map(|turned| SCALED.map(|scaled| cut(full, face.area, *turned, scaled)));
+                Portrait::Views(views.map(|view| view.map(Arc::new)).collect::<Result<_, _>>()?)
             }
-        }
+        };
         let _learning = lock(&self.learning);
-        lock(&self.known).add(name, views)?;
-        self.learn()?;
-        Ok(())
+        lock(&self.known).add(name, portrait)?;
+        let learnt = self.learn();
+        if learnt.is_err() {
+            lock(&self.known).forget_newest(name);
+        }
+        Ok(learnt?)
     }
 
     /// Forgets somebody. False: nobody has this name.
@@ -103,27 +135,38 @@ impl Gallery {
 
     /// Makes anew what compares. Takes a tenth of a second for some people; those who are known already stay known meanwhile.
     fn learn(&self) -> opencv::Result<()> {
-        let views: Vec<(u32, Arc<Mat>)> = {
+        let portraits: Vec<(u32, Portrait)> = {
             let known = lock(&self.known);
             let of = |(id, person): (&u32, &Person)| {
                 let id = *id;
-                let views = person.pictures.iter().flatten().cloned();
-                views.map(move |view| (id, view)).collect::<Vec<_>>()
+                let pictures = person.pictures.iter().cloned();
+                pictures.map(move |portrait| (id, portrait)).collect::<Vec<_>>()
             };
             known.people.iter().flat_map(of).collect()
         };
         let (mut faces, mut labels) = (Vector::<Mat>::new(), Vector::<i32>::new());
-        for (id, view) in views {
-            faces.push(view.try_clone()?);
-            labels.push(id as i32);
+        let mut vectors = Vec::new();
+        for (id, portrait) in portraits {
+            match portrait {
+                Portrait::Vector(vector) => vectors.push((id, vector)),
+                Portrait::Views(views) => {
+                    for view in views {
+                        faces.push(view.try_clone()?);
+                        labels.push(id as i32);
+                    }
+                }
+            }
         }
-        let mut recognizer = None;
-        if !faces.is_empty() {
-            let mut learns = LBPHFaceRecognizer::create(1, 8, 8, 8, f64::MAX)?;
-            learns.train(&faces, &labels)?;
-            recognizer = Some(learns);
-        }
-        *lock(&self.recognizer) = recognizer;
+        let compares = match &self.models.recognizer {
+            Some(model) => Some(Compares::Vectors(model.clone(), vectors)),
+            None if faces.is_empty() => None,
+            None => {
+                let mut learns = LBPHFaceRecognizer::create(1, 8, 8, 8, f64::MAX)?;
+                learns.train(&faces, &labels)?;
+                Some(Compares::Patterns(learns))
+            }
+        };
+        *lock(&self.compares) = compares;
         Ok(())
     }
 
@@ -144,20 +187,30 @@ impl Gallery {
     }
 
     /// Says who it is, if that is known.
-    pub(super) fn look_at(&self, grey: &Grey, face: &mut Found) -> opencv::Result<()> {
-        if let Some(recognizer) = &*lock(&self.recognizer) {
-            let (mut person, mut distance) = (-1, f64::MAX);
-            recognizer.predict(&cut(&grey.full, face.area, 0.0, 1.0)?, &mut person, &mut distance)?;
-            face.person = u32::try_from(person).ok().filter(|_| distance < ALIKE);
-            tracing::trace!(person, distance, "a face was compared");
-        }
+    pub(super) fn look_at(&self, grey: &Grey, face: &mut Found) -> Result<(), String> {
+        let Some(full) = &grey.full else { return Ok(()) };
+        face.person = match &*lock(&self.compares) {
+            Some(Compares::Patterns(recognizer)) => {
+                let (mut person, mut distance) = (-1, f64::MAX);
+                let cut = cut(full, face.area, 0.0, 1.0).map_err(told)?;
+                recognizer
+                    .predict(&cut, &mut person, &mut distance)
+                    .map_err(told)?;
+                tracing::trace!(person, distance, "a face was compared");
+                u32::try_from(person).ok().filter(|_| distance < ALIKE)
+            }
+            Some(Compares::Vectors(model, known)) if !known.is_empty() => {
+                model.who(&model.of(full, face)?, known)
+            }
+            _ => None,
+        };
         Ok(())
     }
 }
 
 impl Known {
     /// One picture more of somebody, or of somebody new.
-    fn add(&mut self, name: &str, views: Vec<Arc<Mat>>) -> Result<(), Refusal> {
+    fn add(&mut self, name: &str, portrait: Portrait) -> Result<(), Refusal> {
         let in_all: usize = self.people.values().map(|person| person.pictures.len()).sum();
         if in_all >= MOST_IN_ALL {
             return Err(Refusal::TooMany("100 pictures"));
@@ -166,12 +219,12 @@ impl Known {
             Some(person) if person.pictures.len() >= MOST_PICTURES => {
                 return Err(Refusal::TooMany("10 pictures of one name"));
             }
-            Some(person) => person.pictures.push(views),
+            Some(person) => person.pictures.push(portrait),
             None => {
                 self.ids += 1;
                 let person = Person {
                     name: name.to_owned(),
-                    pictures: vec![views],
+                    pictures: vec![portrait],
                 };
                 self.people.insert(self.ids, person);
             }
@@ -180,10 +233,20 @@ impl Known {
     }
 }
 
+impl Known {
+    /// The picture that came last of somebody is not to be known.
+    fn forget_newest(&mut self, name: &str) {
+        if let Some(person) = self.people.values_mut().find(|person| person.name == name) {
+            person.pictures.pop();
+        }
+        self.people.retain(|_, person| !person.pictures.is_empty());
+    }
+}
+
 /// A face by itself: upright as far as is known, of the size that is compared, with even brightness.
 fn cut(full: &Mat, area: Area, turned: f64, scaled: f64) -> opencv::Result<Mat> {
     let scale = f64::from(SIDE) / f64::from(area.width.max(1.0)) * scaled;
-    let face = square(full, area.middle(), turned, scale, SIDE)?;
+    let face = face_square(full, area.middle(), turned, scale, SIDE)?;
     let mut even = Mat::default();
     imgproc::equalize_hist(&face, &mut even)?;
     Ok(even)
@@ -203,6 +266,7 @@ mod tests {
     use ::image::imageops;
 
     use super::*;
+    use crate::faces::ModelPaths;
 
     fn picture(name: &str) -> Image {
         let path = format!("{}/../tests/media/faces/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
@@ -238,7 +302,7 @@ mod tests {
 
     fn seen(gallery: &Gallery, image: &Image) -> Option<String> {
         let grey = image_grey(image).expect("a picture in grey");
-        let found = Detector::new()
+        let found = Detector::new(&Models::default())
             .expect("cascades")
             .find(&grey, &[])
             .expect("a look");
@@ -250,22 +314,35 @@ mod tests {
 
     #[test]
     fn who_is_enrolled_is_known_again_and_nobody_else() {
-        let gallery = Gallery::default();
-        assert_eq!(seen(&gallery, &picture("astronaut")), None, "nobody is enrolled");
+        is_known_again(&Gallery::default());
+    }
+
+    #[test]
+    fn a_model_knows_them_too() {
+        let path = format!("{}/../tests/media/models/alike.onnx", env!("CARGO_MANIFEST_DIR"));
+        let models = Models::load(&ModelPaths {
+            detector: None,
+            recognizer: Some(path.into()),
+        });
+        is_known_again(&Gallery::new(&models.expect("a model")));
+    }
+
+    fn is_known_again(gallery: &Gallery) {
+        assert_eq!(seen(gallery, &picture("astronaut")), None, "nobody is enrolled");
         gallery.enroll("Ann", &picture("astronaut")).expect("a face");
         gallery.enroll("Bob", &picture("president")).expect("a face");
         assert_eq!(gallery.names(), ["Ann", "Bob"]);
         for (name, file) in [("Ann", "astronaut"), ("Bob", "president")] {
             for (n, other) in others(file).iter().enumerate() {
-                assert_eq!(seen(&gallery, other).as_deref(), Some(name), "{file} {n}");
+                assert_eq!(seen(gallery, other).as_deref(), Some(name), "{file} {n}");
             }
         }
         assert_eq!(gallery.unenroll("Ann"), Ok(true));
         assert_eq!(gallery.unenroll("Ann"), Ok(false));
         for (n, stranger) in others("astronaut").iter().enumerate() {
-            assert_eq!(seen(&gallery, stranger), None, "{n}: she was unenrolled");
+            assert_eq!(seen(gallery, stranger), None, "{n}: she was unenrolled");
         }
-        assert_eq!(seen(&gallery, &picture("president")).as_deref(), Some("Bob"));
+        assert_eq!(seen(gallery, &picture("president")).as_deref(), Some("Bob"));
     }
 
     #[test]

@@ -64,8 +64,8 @@ struct Strip {
 struct Votes {
     /// Who it was, the newest at the end.
     looks: VecDeque<(gst::ClockTime, Option<u32>)>,
-    /// It was told that it entered.
-    told: bool,
+    /// It was told that it entered, and as whom.
+    told: Option<Option<u32>>,
 }
 
 impl Votes {
@@ -261,13 +261,12 @@ impl Watch {
                     until: at + HOLD_EDGE,
                 });
             }
-            if let Some(votes) = self.votes.remove(&track.id)
-                && votes.told
-            {
+            let told = self.votes.remove(&track.id).and_then(|votes| votes.told);
+            if let Some(person) = told {
                 due.push(Due {
                     entered: false,
                     track,
-                    person: votes.person(),
+                    person,
                 });
             }
         }
@@ -278,17 +277,21 @@ impl Watch {
         due
     }
 
-    /// Faces that have come, once it is clear whether they are known.
+    /// Faces that have come, once it is clear whether they are known; and those that were nobody's, and are recognised.
     fn enter(&mut self) -> Vec<Due> {
         let mut due = Vec::new();
         // What only looks like a face is hidden, but is nobody.
         for track in self.follower.tracks().all().iter().filter(|track| track.is_face) {
-            let Some(votes) = self.votes.get_mut(&track.id).filter(|votes| !votes.told) else {
+            let Some(votes) = self.votes.get_mut(&track.id) else {
                 continue;
             };
             let person = votes.person();
-            if person.is_some() || votes.looks.len() == LOOKS {
-                votes.told = true;
+            let is_news = match votes.told {
+                None => person.is_some() || votes.looks.len() == LOOKS,
+                Some(told) => person.is_some() && person != told,
+            };
+            if is_news {
+                votes.told = Some(person);
                 due.push(Due {
                     entered: true,
                     track: track.clone(),

@@ -5,4 +5,4 @@ mod cover;
 mod gallery;
 mod guard;
 
-pub(crate) use class::class;
+pub(crate) use class::{class, element};

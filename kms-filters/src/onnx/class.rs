@@ -1,7 +1,7 @@
 //! The remote class `OnnxFilter`. Not in Kurento.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use kms_core::media::Timeline;
 use kms_core::object::lock;
@@ -12,10 +12,11 @@ use protocol::error::clip;
 use protocol::{Code, Error, Ref, event, params, record};
 
 use super::description::Description;
-use super::looker::{Looker, Settings, Work};
+use super::looker::Looker;
 use super::model::{Detection, Model};
 use crate::filter::{Filter, filter, filter_object};
-use crate::painter::Painting;
+use crate::named::{Kit, Options};
+use crate::painter::{Paint, Painting};
 
 /// Bytes of a description.
 const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
@@ -86,26 +87,30 @@ fn refused(what: impl Into<String>) -> Error {
 impl Create {
     fn load(&self) -> Result<Model, Error> {
         let model = local(&self.model_path, "modelPath")?;
-        let description = match self.description_path.as_str() {
-            "" => model.with_extension("json"),
-            path => local(path, "descriptionPath")?,
-        };
-        let described = read(&description).and_then(|text| Description::parse(&text));
-        let described = described.map_err(|why| {
-            refused(format!(
-                "The description {} can't be used: {}",
-                description.display(),
-                clip(&why)
-            ))
-        })?;
-        Model::load(&model, described).map_err(|why| {
-            refused(format!(
-                "The model {} can't be used: {}",
-                model.display(),
-                clip(&why)
-            ))
-        })
+        match self.description_path.as_str() {
+            "" => load(&model, &model.with_extension("json")),
+            path => load(&model, &local(path, "descriptionPath")?),
+        }
     }
+}
+
+/// Reads a model and its description.
+fn load(model: &Path, description: &Path) -> Result<Model, Error> {
+    let described = read(description).and_then(|text| Description::parse(&text));
+    let described = described.map_err(|why| {
+        refused(format!(
+            "The description {} can't be used: {}",
+            description.display(),
+            clip(&why)
+        ))
+    })?;
+    Model::load(model, described).map_err(|why| {
+        refused(format!(
+            "The model {} can't be used: {}",
+            model.display(),
+            clip(&why)
+        ))
+    })
 }
 
 fn local(path: &str, name: &str) -> Result<PathBuf, Error> {
@@ -122,11 +127,21 @@ fn local(path: &str, name: &str) -> Result<PathBuf, Error> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let meta = std::fs::metadata(path).map_err(|e| e.to_string())?;
-    if !meta.is_file() || meta.len() > LONGEST_DESCRIPTION {
-        return Err("it should be a file of at most 4 MiB".into());
+    use std::io::Read;
+    let wrong = || "it should be a file of at most 4 MiB".to_owned();
+    // Asked before it is opened: others than files may wait for somebody then.
+    if !std::fs::metadata(path).map_err(|e| e.to_string())?.is_file() {
+        return Err(wrong());
     }
-    std::fs::read_to_string(path).map_err(|e| e.to_string())
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    // Some files have more in them than they say.
+    let read = file.take(LONGEST_DESCRIPTION + 1).read_to_string(&mut text);
+    read.map_err(|e| e.to_string())?;
+    match text.len() as u64 <= LONGEST_DESCRIPTION {
+        true => Ok(text),
+        false => Err(wrong()),
+    }
 }
 
 /// A filter that finds what a model finds.
@@ -161,17 +176,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<OnnxFilter> {
         let model = Arc::new(aside(|| p.load())?);
         let element = ElementCore::new(&pipeline, pipeline.core(), "kms.OnnxFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let every_nth = model.description.every_nth;
-        let looker = Arc::new(Looker {
-            timeline: timeline.clone(),
-            filter: OnceLock::new(),
-            model,
-            settings: Mutex::new(Settings {
-                draw: p.draw,
-                every_nth,
-            }),
-            work: Mutex::new(Work::default()),
-        });
+        let looker = Arc::new(Looker::new(&timeline, model, p.draw));
         let work = Arc::new(Painting(looker.clone()));
         let filter = Filter::new(element, &timeline, "onnx", MediaType::Video, work);
         let _ = looker.filter.set(Arc::downgrade(&filter));
@@ -202,4 +207,16 @@ pub(crate) fn class(timeline: &Timeline) -> Class<OnnxFilter> {
     )
     .constant("labels", "The names of classes, by their numbers.", |this| this.looker.model.description.labels.clone())
     .event::<ObjectsDetected>()
+}
+
+/// What the element `kmsonnx` does.
+pub(crate) fn element(kit: &Kit, options: &Options<'_>) -> Result<Arc<dyn Paint>, String> {
+    let model: PathBuf = options.get("model", PathBuf::new())?;
+    let description = options.get("description", model.with_extension("json"))?;
+    let model = load(&model, &description).map_err(|error| error.message)?;
+    Ok(Arc::new(Looker::new(
+        &kit.timeline,
+        Arc::new(model),
+        options.get("draw", false)?,
+    )))
 }

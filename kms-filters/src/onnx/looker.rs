@@ -12,7 +12,7 @@ use super::class::{Detected, ObjectsDetected};
 use super::drawing::draw;
 use super::model::{Detection, Model};
 use super::picture::Planes;
-use crate::beside::Beside;
+use crate::beside::{Beside, Failing};
 use crate::filter::Filter;
 use crate::painter::{Paint, Picture};
 
@@ -34,7 +34,7 @@ pub(super) struct Work {
     number: u32,
     /// What was seen last, and when that came.
     last: Option<(gst::ClockTime, Vec<Detection>)>,
-    failed: bool,
+    failing: Failing,
 }
 
 /// Shows pictures to a model, and tells and draws what it finds.
@@ -48,10 +48,20 @@ pub(super) struct Looker {
 }
 
 impl Looker {
-    fn next(&self, picture: &mut Picture<'_>, every_nth: u32) -> Result<(), String> {
-        let mut work = lock(&self.work);
-        let work = &mut *work;
-        if work.failed {
+    /// One that belongs to no filter yet.
+    pub(super) fn new(timeline: &Timeline, model: Arc<Model>, draw: bool) -> Looker {
+        let every_nth = model.description.every_nth;
+        Looker {
+            timeline: timeline.clone(),
+            filter: OnceLock::new(),
+            model,
+            settings: Mutex::new(Settings { draw, every_nth }),
+            work: Mutex::default(),
+        }
+    }
+
+    fn next(&self, work: &mut Work, picture: &mut Picture<'_>, every_nth: u32) -> Result<(), String> {
+        if work.failing.waits(self.timeline.now()) {
             return Ok(());
         }
         let seen = match &work.beside {
@@ -70,6 +80,7 @@ impl Looker {
             }
         };
         if let Some((time, found)) = seen.transpose()? {
+            work.failing.works();
             self.tell(
                 time,
                 &found,
@@ -112,17 +123,17 @@ impl Paint for Looker {
             let settings = lock(&self.settings);
             (settings.draw, settings.every_nth)
         };
-        if let Err(failure) = self.next(picture, every_nth) {
-            lock(&self.work).failed = true;
-            if let Some(filter) = self.filter.get().and_then(Weak::upgrade) {
+        let mut work = lock(&self.work);
+        if let Err(failure) = self.next(&mut work, picture, every_nth) {
+            work.beside = None;
+            let is_news = work.failing.fails(self.timeline.now());
+            if let (true, Some(filter)) = (is_news, self.filter.get().and_then(Weak::upgrade)) {
                 let message = format!("The model failed: {failure}");
                 filter.raise(Error::new(Code::NotEnoughResources, message));
             }
         }
-        if !draws {
-            return;
-        }
-        let last = lock(&self.work).last.clone();
+        let last = work.last.clone().filter(|_| draws);
+        drop(work);
         let fresh = last.filter(|(came, _)| self.timeline.now() < *came + DRAWN);
         let whole = (picture.width() as f32, picture.height() as f32);
         for found in fresh.into_iter().flat_map(|(_, found)| found) {

@@ -7,4 +7,4 @@ mod looker;
 mod model;
 mod picture;
 
-pub(crate) use class::class;
+pub(crate) use class::{class, element};

@@ -1,19 +1,13 @@
 //! A model, run by tract.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::DimLike;
-use tract_onnx::tract_hir::infer::Factoid;
 
 use super::description::{Classes, Description, Layout, Order, Output, Ssd, Yolo};
 use super::picture::Planes;
 use crate::faces::Area;
+use crate::net::{Input, Net, Numbers};
 
-/// Bytes of a model's file.
-const LARGEST: u64 = 512 * 1024 * 1024;
 /// Boxes that are told of one picture; the surest ones.
 const MOST: usize = 100;
 
@@ -29,103 +23,25 @@ pub(super) struct Detection {
 
 /// A model that is ready.
 pub(super) struct Model {
-    plan: Arc<TypedRunnableModel>,
+    net: Arc<Net>,
     pub(super) description: Description,
-    shape: [usize; 4],
-}
-
-/// The numbers of a tensor, and how many there are each way.
-struct Numbers {
-    name: String,
-    shape: Vec<usize>,
-    values: Vec<f32>,
 }
 
 impl Model {
     /// Reads a model and tries it once: what is wrong is said with the tensor's name. Takes long.
     pub(super) fn load(path: &Path, description: Description) -> Result<Model, String> {
-        caught(|| Model::read(path, description)).and_then(|model| {
-            let input = &model.description.input;
-            let nothing = vec![0.0; input.width * input.height * input.colors.count()];
-            let outputs = caught(|| model.run(nothing))?;
-            // Of nothing, too, it can be told whether the tensors are what the description says.
-            model.interpret(&outputs).map(|_| ())?;
-            Ok(model)
-        })
-    }
-
-    fn read(path: &Path, description: Description) -> Result<Model, String> {
-        let meta = std::fs::metadata(path).map_err(|e| e.to_string())?;
-        if !meta.is_file() || meta.len() > LARGEST {
-            return Err("it should be a file of at most 512 MiB".into());
-        }
-        let failed = |e: TractError| format!("{e:#}");
-        let model = onnx().model_for_path(path).map_err(failed)?;
-        let inputs = model.input_outlets().map_err(failed)?.to_vec();
-        let [_] = inputs.as_slice() else {
-            return Err(format!("it has {} inputs, and should have one", inputs.len()));
-        };
         let input = &description.input;
         let colours = input.colors.count();
         let shape = match input.layout {
             Layout::Planes => [1, colours, input.height, input.width],
             Layout::Pixels => [1, input.height, input.width, colours],
         };
-        let name = model.node(inputs[0].node).name.clone();
-        let declared = model.input_fact(0).map_err(failed)?.clone();
-        let declared: Vec<Option<usize>> = declared
-            .shape
-            .dims()
-            .map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok()))
-            .collect();
-        let agrees = declared.len() == shape.len()
-            && declared
-                .iter()
-                .zip(shape)
-                .all(|(is, wanted)| is.is_none_or(|is| is == wanted));
-        if !declared.is_empty() && !agrees {
-            let declared: Vec<String> = declared
-                .iter()
-                .map(|d| d.map_or("?".into(), |d| d.to_string()))
-                .collect();
-            return Err(format!(
-                "its input '{name}' is {}, and the description makes it {}",
-                declared.join("x"),
-                shown(&shape)
-            ));
-        }
-        let model = model
-            .with_input_fact(0, f32::fact(shape).into())
-            .map_err(failed)?;
-        let plan = model
-            .into_optimized()
-            .and_then(|m| m.into_runnable())
-            .map_err(failed)?;
-        Ok(Model {
-            plan,
-            description,
-            shape,
-        })
-    }
-
-    fn run(&self, input: Vec<f32>) -> Result<Vec<Numbers>, String> {
-        let failed = |e: TractError| format!("{e:#}");
-        let input = Tensor::from_shape(&self.shape, &input).map_err(failed)?;
-        let outputs = self.plan.run(tvec!(input.into())).map_err(failed)?;
-        let model = self.plan.model();
-        let names = model.output_outlets().map_err(failed)?;
-        let numbers = outputs.iter().zip(names).map(|(output, outlet)| {
-            let values = output.cast_to::<f32>()?;
-            Ok(Numbers {
-                name: model
-                    .outlet_label(*outlet)
-                    .unwrap_or(&model.node(outlet.node).name)
-                    .to_owned(),
-                shape: values.shape().to_vec(),
-                values: values.to_plain_array_view::<f32>()?.iter().copied().collect(),
-            })
-        });
-        numbers.collect::<TractResult<_>>().map_err(failed)
+        let net = Net::load(path, Input::Is(shape))?;
+        let model = Model { net, description };
+        let outputs = model.net.run(vec![0.0; shape.iter().product()])?;
+        // Of nothing, too, it can be told whether the tensors are what the description says.
+        model.interpret(&outputs)?;
+        Ok(model)
     }
 
     /// What is in a picture, the surest first. Takes as long as it takes.
@@ -133,7 +49,7 @@ impl Model {
         let (input, placing) = picture
             .input(&self.description.input)
             .map_err(|e| format!("OpenCV: {e}"))?;
-        let outputs = caught(|| self.run(input))?;
+        let outputs = self.net.run(input)?;
         let whole = picture.size();
         let in_picture = |found: Detection| Detection {
             area: match self.description.output {
@@ -169,32 +85,6 @@ fn tensor(outputs: &[Numbers], number: usize) -> Result<&Numbers, String> {
             names.join(", ")
         )
     })
-}
-
-impl Numbers {
-    /// Rows of numbers: a shape such as 1 x rows x columns.
-    fn rows(&self) -> Result<(usize, usize), String> {
-        let [ones @ .., rows, columns] = self.shape.as_slice() else {
-            return Err(self.is_not("rows of numbers"));
-        };
-        if ones.iter().any(|n| *n != 1) {
-            return Err(self.is_not("rows of numbers"));
-        }
-        Ok((*rows, *columns))
-    }
-
-    fn is_not(&self, what: &str) -> String {
-        format!(
-            "its output '{}' is {}, which is not {what}",
-            self.name,
-            shown(&self.shape)
-        )
-    }
-}
-
-fn shown(shape: &[usize]) -> String {
-    let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-    shape.join("x")
 }
 
 /// The surest class of scores. NaN is never sure.
@@ -330,11 +220,6 @@ impl Classes {
         found.truncate(self.top.min(MOST));
         Ok(found)
     }
-}
-
-/// A model may be anything: what panics is an error.
-fn caught<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it can't be run".into()))
 }
 
 #[cfg(test)]

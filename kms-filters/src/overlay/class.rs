@@ -8,12 +8,12 @@ use kms_core::types::MediaType;
 use kms_core::{Class, ElementCore, Object};
 use protocol::{Code, Error, params};
 
-use super::layers::{Layers, Overlay, Position};
+use super::layers::{Layers, Position};
 use crate::filter::{Filter, filter, filter_object};
 use crate::image::Image;
+use crate::named::{Kit, Options};
+use crate::painter::{Paint, Painting};
 
-/// Images that a filter may have.
-const MOST_IMAGES: usize = 64;
 /// Bytes of an id.
 const LONGEST_ID: usize = 256;
 
@@ -92,7 +92,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ImageOverlayFilter> {
             let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.ImageOverlayFilter")
                 .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
             let layers = Arc::<Layers>::default();
-            let work = Arc::new(Overlay(layers.clone()));
+            let work = Arc::new(Painting(layers.clone()));
             let filter = Filter::new(element, &timeline, "image-overlay", MediaType::Video, work);
             let this = Arc::new(ImageOverlayFilter { filter, layers });
             pipeline.join(this.clone());
@@ -101,14 +101,13 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ImageOverlayFilter> {
         .async_method(
             "addImage",
             "Lays an image over the video, on top of those that are there; from the next picture on, also while video flows. Answers once \
-             the image is there. Error 40107 with the reason if it can't be had; 40009 if there are 64 already.",
+             the image is there. Error 40107 with the reason if it can't be had; 40009 if there are 64 already, or if \
+             they have more than 67 million pixels together.",
             |this, _, p: AddImage| async move {
                 let position = p.position()?;
                 let image = Image::load(&p.uri).await?;
-                match this.layers.add(p.id, image, position, MOST_IMAGES) {
-                    true => Ok(()),
-                    false => Err(Error::new(Code::NotEnoughResources, "A filter has 64 images at most")),
-                }
+                let added = this.layers.add(p.id, image, position);
+                added.map_err(|enough| Error::new(Code::NotEnoughResources, enough))
             },
         )
         .method("removeImage", "Takes an image away. Nothing happens if there is none of this id.", |this, _, p: RemoveImage| {
@@ -118,3 +117,20 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ImageOverlayFilter> {
 }
 
 filter_object!(ImageOverlayFilter);
+
+/// What the element `kmsimageoverlay` does.
+pub(crate) fn element(_: &Kit, options: &Options<'_>) -> Result<Arc<dyn Paint>, String> {
+    let layers = Layers::default();
+    if let Some(image) = options.image("image")? {
+        let position = Position {
+            x: options.get("x", 0.0)?,
+            y: options.get("y", 0.0)?,
+            width: options.get("width", 1.0_f64)?.clamp(0.0, 1.0),
+            height: options.get("height", 1.0_f64)?.clamp(0.0, 1.0),
+            keeps_shape: false,
+            centered: false,
+        };
+        layers.add(String::new(), image, position)?;
+    }
+    Ok(Arc::new(layers))
+}

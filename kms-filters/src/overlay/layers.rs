@@ -2,17 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use gst::prelude::*;
-use gst_video::{VideoInfo, VideoOverlayComposition, VideoOverlayRectangle};
-use kms_core::media::{MediaError, Segment};
+use gst_video::{VideoFrameExt, VideoOverlayComposition, VideoOverlayRectangle};
 use kms_core::object::lock;
 
 use super::drawing::{Place, rectangle};
-use crate::filter::Work;
 use crate::image::Image;
+use crate::painter::{Paint, Picture};
 
 /// Pixels each way that an image is scaled to at most, however large its place.
 const WIDEST: f64 = 8_192.0;
+
+/// Images of a filter, and pixels of all of them.
+const MOST: usize = 64;
+const MOST_PIXELS: u64 = 64 * 1024 * 1024;
 
 /// Where an image is, as parts of the picture's width and height.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,13 @@ struct Layer {
     drawn: Option<((u32, u32), Option<VideoOverlayRectangle>)>,
 }
 
+impl Layer {
+    fn pixels(&self) -> u64 {
+        let (width, height) = self.image.pixels.dimensions();
+        u64::from(width) * u64::from(height)
+    }
+}
+
 /// Images over pictures, the last one on top.
 #[derive(Default)]
 pub(super) struct Layers {
@@ -65,8 +74,8 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Lays an image on top, or in the place of that of the same id. False: there are as many as there may be.
-    pub(super) fn add(&self, id: String, image: Image, position: Position, most: usize) -> bool {
+    /// Lays an image on top, or in the place of that of the same id. An error says what there is enough of.
+    pub(super) fn add(&self, id: String, image: Image, position: Position) -> Result<(), &'static str> {
         let mut layers = lock(&self.layers);
         let layer = Layer {
             id,
@@ -74,14 +83,20 @@ impl Layers {
             position,
             drawn: None,
         };
-        if let Some(before) = layers.iter_mut().find(|before| before.id == layer.id) {
-            *before = layer;
-        } else if layers.len() < most {
-            layers.push(layer);
-        } else {
-            return false;
+        let others = layers.iter().filter(|other| other.id != layer.id);
+        let pixels: u64 = others.chain([&layer]).map(Layer::pixels).sum();
+        let before = layers.iter().position(|before| before.id == layer.id);
+        if before.is_none() && layers.len() >= MOST {
+            return Err("A filter has 64 images at most");
         }
-        true
+        if pixels > MOST_PIXELS {
+            return Err("A filter's images have 67 million pixels at most: take smaller ones");
+        }
+        match before {
+            Some(before) => layers[before] = layer,
+            None => layers.push(layer),
+        }
+        Ok(())
     }
 
     /// Takes an image away, if it is there.
@@ -106,23 +121,11 @@ impl Layers {
     }
 }
 
-/// The images as what a filter does.
-pub(super) struct Overlay(pub(super) Arc<Layers>);
-
-impl Work for Overlay {
-    fn add(&self, segment: &Segment) -> Result<(gst::Element, gst::Element), MediaError> {
-        let bin = segment.add("overlaycomposition name=overlay")?;
-        let layers = self.0.clone();
-        let overlay = bin
-            .by_name("overlay")
-            .ok_or_else(|| MediaError::new("Media can't be set up"))?;
-        overlay.connect("draw", false, move |values| {
-            let sample = values.get(1).and_then(|v| v.get::<gst::Sample>().ok());
-            let info = sample.and_then(|sample| VideoInfo::from_caps(sample.caps()?).ok());
-            let over = info.and_then(|info| layers.over((info.width(), info.height())));
-            Some(over.to_value())
-        });
-        Ok((bin.clone().upcast(), bin.upcast()))
+impl Paint for Layers {
+    fn paint(&self, picture: &mut Picture<'_>) {
+        if let Some(over) = self.over((picture.width(), picture.height())) {
+            let _ = over.blend(picture);
+        }
     }
 }
 

@@ -4,5 +4,5 @@ mod class;
 mod drawing;
 mod layers;
 
-pub(crate) use class::class;
+pub(crate) use class::{class, element};
 pub(crate) use drawing::{Place, at, pixels};

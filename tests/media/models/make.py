@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the models of the tests, which are small enough to be kept: needs the Python packages onnx and numpy.
 
-Each looks at a picture of 64x48 in 8x6 cells of 8x8 pixels: a cell's score is its mean brightness, 0 to 1.
+The first ones look at a picture of 64x48 in 8x6 cells of 8x8 pixels: a cell's score is its mean brightness, 0 to 1.
 """
 
 import numpy as np
@@ -85,4 +85,42 @@ save(
     ],
     [('output', (1, 3))],
     [],
+)
+
+# Faces, as a YuNet model gives them, of a picture of 320x256 in pixels from 0 to 255: bright squares of 32 pixels are some.
+WIDE, HIGH = 320, 256
+nodes, outputs, constants = [], [], [constant('nil', 0)]
+for stride in (8, 16, 32):
+    cells = (WIDE // stride) * (HIGH // stride)
+    weight = 1 / (3 * stride * stride * 255) if stride == 32 else 0
+    constants += [
+        constant(f'kernel_{stride}', np.full((1, 3, stride, stride), weight)),
+        constant(f'row_{stride}', [1, cells, 1], np.int64),
+        constant(f'box_{stride}', np.tile([0.5, 0.5, 0, 0], (1, cells, 1))),
+        constant(f'points_{stride}', np.tile([0.25, 0.375, 0.75, 0.375] + 6 * [0.5], (1, cells, 1))),
+    ]
+    sizes = {'kernel_shape': [stride, stride], 'strides': [stride, stride]}
+    nodes += [
+        helper.make_node('Conv', ['images', f'kernel_{stride}'], [f'cells_{stride}'], **sizes),
+        helper.make_node('Reshape', [f'cells_{stride}', f'row_{stride}'], [f'cls_{stride}']),
+        helper.make_node('Mul', [f'cls_{stride}', 'nil'], [f'nothing_{stride}']),
+        helper.make_node('Add', [f'cls_{stride}', 'nil'], [f'obj_{stride}']),
+        helper.make_node('Add', [f'box_{stride}', f'nothing_{stride}'], [f'bbox_{stride}']),
+        helper.make_node('Add', [f'points_{stride}', f'nothing_{stride}'], [f'kps_{stride}']),
+    ]
+    outputs += [(f'{name}_{stride}', (1, cells, n)) for name, n in (('cls', 1), ('obj', 1), ('bbox', 4), ('kps', 10))]
+save('yunet', nodes, outputs, constants, (1, 3, HIGH, WIDE))
+
+# A vector for a face: how bright its 16x16 parts are, beside their mean.
+save(
+    'alike',
+    [
+        helper.make_node('Conv', ['images', 'part'], ['parts'], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node('Flatten', ['parts'], ['row']),
+        helper.make_node('ReduceMean', ['row'], ['mean'], axes=[1], keepdims=1),
+        helper.make_node('Sub', ['row', 'mean'], ['vector']),
+    ],
+    [('vector', (1, 256))],
+    [constant('part', np.full((1, 3, 4, 4), 1 / 48))],
+    (1, 3, 64, 64),
 )

@@ -173,6 +173,67 @@ fn every_codec_can_be_encoded_and_decoded_again() {
     }
 }
 
+/// What asks for media as it is, as a container does that holds everything.
+fn as_it_is(live: &Live) -> Arc<Branch> {
+    let as_it_is = |format| {
+        Some(Wanted {
+            format,
+            quality: Quality {
+                bits_per_second: 300_000,
+            },
+            in_order: false,
+        })
+    };
+    let branch = live.source.obtain(as_it_is);
+    branch.expect("it can be made").expect("there is media")
+}
+
+#[test]
+fn media_leaves_in_the_format_that_was_asked_for_and_with_fewer_frames() {
+    let live = Live::video();
+    assert_eq!(as_it_is(&live).format(), Format::Raw);
+    live.source.set_leaving(Some(Leaving {
+        codec: Some(Codec::H264),
+        most_frames: Some((10, 1)),
+        audio_bits: None,
+    }));
+    let branch = as_it_is(&live);
+    assert_eq!(branch.format(), Format::Encoded(Codec::H264));
+    let watcher = Watcher::of(&live.timeline);
+    watcher.input.connect(Some(branch));
+    let first = watcher.next().2;
+    let last = (0..20).map(|_| watcher.next().2).last().expect("pictures");
+    let rate = 20.0 / (last - first).seconds_f64();
+    assert!((9.5..10.5).contains(&rate), "{rate} frames a second");
+    // Who can't take that gets what it can.
+    assert_eq!(
+        live.branch(Format::Encoded(Codec::Vp8)).format(),
+        Format::Encoded(Codec::Vp8)
+    );
+    live.source.set_leaving(None);
+    assert_eq!(as_it_is(&live).format(), Format::Raw);
+}
+
+#[test]
+fn sound_leaves_with_the_bitrate_that_was_asked_for() {
+    let noise = "audiotestsrc is-live=true wave=white-noise ! capsfilter caps=audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2";
+    let live = Live::start(MediaType::Audio, Format::Raw, noise);
+    let bytes_with = |audio_bits| {
+        live.source.set_leaving(Some(Leaving {
+            codec: Some(Codec::Opus),
+            most_frames: None,
+            audio_bits,
+        }));
+        let watcher = Watcher::of(&live.timeline);
+        watcher.input.connect(Some(as_it_is(&live)));
+        (0..50).map(|_| watcher.next().3.size()).sum::<usize>()
+    };
+    // A second of it.
+    let (usual, little) = (bytes_with(None), bytes_with(Some(24_000)));
+    assert!((2_000..4_500).contains(&little), "{little} bytes");
+    assert!(usual > 2 * little, "{usual} and {little} bytes");
+}
+
 #[test]
 fn a_conversion_is_shared_and_ends_with_its_last_consumer() {
     let live = Live::video();

@@ -9,12 +9,14 @@
 //! its time. So an input that stalls, comes or goes disturbs no other.
 
 pub(super) mod audio;
+mod caption;
 mod inlet;
 pub(super) mod layout;
 mod outlet;
 pub(super) mod video;
 mod worker;
 
+pub(super) use caption::can_draw;
 pub(super) use inlet::Inlet;
 pub(super) use outlet::Outlet;
 pub(super) use worker::{Mixer, Worker};

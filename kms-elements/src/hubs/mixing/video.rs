@@ -5,17 +5,24 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
 use gst_video::prelude::*;
-use gst_video::{VideoConverter, VideoConverterConfig, VideoFormat, VideoFrame, VideoFrameRef, VideoInfo};
-use kms_core::media::{Source, Timeline};
+use gst_video::{
+    VideoColorRange, VideoConverter, VideoConverterConfig, VideoFormat, VideoFrame, VideoFrameRef, VideoInfo,
+};
+use kms_core::media::{Planes, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
+use super::caption::{Caption, Captions};
 use super::inlet::Receiver;
 use super::layout::Rect;
 use super::{Inlet, Mixer, Outlet, Worker};
 
 /// An input without a new picture for so long is greyed.
 const STALLED: gst::ClockTime = gst::ClockTime::from_seconds(2);
+
+/// The colours of the mixed picture, whatever its size: as browsers' cameras are, and what is drawn here. GStreamer would take larger ones for
+/// BT.709.
+const BT601: &str = "bt601";
 
 /// The newest picture of an input; written by who makes it, read by the mixer.
 struct Input {
@@ -71,8 +78,17 @@ pub(in crate::hubs) struct Shown<'a> {
 pub(in crate::hubs) struct Plan {
     /// Width and height of the mixed picture, even.
     pub(in crate::hubs) size: (u32, u32),
-    /// Y, Cb and Cr of what is behind.
-    pub(in crate::hubs) background: [u8; 3],
+    /// What is behind.
+    pub(in crate::hubs) background: Background,
+}
+
+/// What is behind pictures.
+#[derive(Debug, Clone)]
+pub(in crate::hubs) enum Background {
+    /// Y, Cb and Cr.
+    Colour([u8; 3]),
+    /// A picture of the mixed picture's size; of another size, it is not shown.
+    Image(Arc<Planes>),
 }
 
 /// Decides where pictures go.
@@ -83,6 +99,10 @@ pub(in crate::hubs) trait Arrangement: Send + Sync {
     fn plan(&self, shown: &[Shown<'_>]) -> Option<Plan>;
     /// Places of those that are shown, with their number, lowest first. Those that are not named are not shown.
     fn places(&self, shown: &[Shown<'_>], canvas: Rect) -> Vec<(usize, Rect)>;
+    /// What is written under the picture of a port.
+    fn caption(&self, _port: &str) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Mixes the pictures of ports.
@@ -224,6 +244,7 @@ impl Mixer for VideoMixer {
             return;
         };
         let now = self.timeline.now();
+        let mut captions = Vec::new();
         for (number, place) in places {
             if let Some((port, picture)) = pictures.get(number) {
                 let place = place.fit(size_of(&picture.info));
@@ -231,8 +252,16 @@ impl Mixer for VideoMixer {
                 if now > picture.came + STALLED {
                     grey(&mut frame, place);
                 }
+                let caption = self.arrangement.caption(&port.id);
+                if let Some((caption, at)) = caption.and_then(|text| Caption::of(text, place)) {
+                    if let Some(strip) = painter.captions.get(&caption) {
+                        write(&mut frame, at, &strip);
+                    }
+                    captions.push(caption);
+                }
             }
         }
+        painter.captions.keep(&captions);
         painter.forget_all_but(&pictures);
         drop(painter);
         let mut buffer = frame.into_buffer();
@@ -252,6 +281,7 @@ struct Painter {
     pool: Option<(VideoInfo, gst::BufferPool)>,
     /// What scales the pictures of each port, as long as their size and place stay the same.
     converters: HashMap<String, (VideoInfo, Rect, VideoConverter)>,
+    captions: Captions,
 }
 
 impl Drop for Painter {
@@ -272,6 +302,7 @@ impl Painter {
         let rate = gst::Fraction::new(i32::try_from(rate).unwrap_or(15), 1);
         let wanted = VideoInfo::builder(VideoFormat::I420, width, height)
             .fps(rate)
+            .colorimetry(&BT601.parse().ok()?)
             .build()
             .ok()?;
         if self.pool.as_ref().is_none_or(|(info, _)| *info != wanted) {
@@ -287,9 +318,7 @@ impl Painter {
         let (info, pool) = self.pool.as_ref()?;
         let buffer = pool.acquire_buffer(None).ok()?;
         let mut frame = VideoFrame::from_buffer_writable(buffer, info).ok()?;
-        for (plane, value) in (0..).zip(plan.background) {
-            frame.plane_data_mut(plane).ok()?.fill(value);
-        }
+        lay(&mut frame, &plan.background)?;
         Some((info.clone(), frame))
     }
 
@@ -316,6 +345,9 @@ impl Painter {
         };
         if let Ok(from) = VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info) {
             converter.frame_ref(&from, &mut frame.as_mut_video_frame_ref());
+            if picture.info.colorimetry().range() == VideoColorRange::Range0_255 {
+                narrow(frame, place);
+            }
         }
     }
 
@@ -334,8 +366,12 @@ fn converter(from: &VideoInfo, to: &VideoInfo, place: Rect) -> Option<VideoConve
     config.set_dest_height(Some(pixels(place.height)));
     config.set_fill_border(false);
     config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
-    // It refuses to convert between frame rates, which it has nothing to do with.
-    let to = VideoInfo::builder(VideoFormat::I420, to.width(), to.height()).fps(from.fps());
+    // It refuses to convert between frame rates, which it has nothing to do with. And between matrices of colours it writes whole rows, over
+    // the pictures beside. They are guessed from sizes mostly, for who sends doesn't tell: so none is applied.
+    let to = VideoInfo::builder(VideoFormat::I420, to.width(), to.height())
+        .fps(from.fps())
+        .colorimetry(&from.colorimetry())
+        .chroma_site(from.chroma_site());
     let made = to
         .build()
         .and_then(|to| VideoConverter::new(from, &to, Some(config)));
@@ -343,77 +379,86 @@ fn converter(from: &VideoInfo, to: &VideoInfo, place: Rect) -> Option<VideoConve
         .ok()
 }
 
-/// Takes the colours away.
-fn grey(frame: &mut Canvas, place: Rect) {
-    let strides = frame.plane_stride().to_vec();
-    for plane in [1_u32, 2] {
-        let Some(stride) = strides.get(plane as usize).and_then(|s| usize::try_from(*s).ok()) else {
-            return;
-        };
-        let Ok(data) = frame.plane_data_mut(plane) else {
-            return;
-        };
-        let (left, width) = ((place.x / 2) as usize, (place.width / 2) as usize);
-        for row in (place.y / 2)..(place.y + place.height) / 2 {
-            let at = row as usize * stride + left;
-            if let Some(colours) = data.get_mut(at..at + width) {
-                colours.fill(128);
+/// Covers all of the canvas.
+fn lay(canvas: &mut Canvas, background: &Background) -> Option<()> {
+    let size = (canvas.width() as usize, canvas.height() as usize);
+    let strides = canvas.plane_stride().to_vec();
+    for (number, stride) in (0..3_usize).zip(strides) {
+        let to = canvas.plane_data_mut(number as u32).ok()?;
+        match background {
+            Background::Colour(colour) => to.fill(colour[number]),
+            Background::Image(image) if image.size == size => {
+                let width = if number == 0 { size.0 } else { size.0.div_ceil(2) };
+                let rows = to.chunks_mut(usize::try_from(stride).ok()?);
+                for (to, from) in rows.zip(image.planes[number].chunks(width)) {
+                    to.get_mut(..width)?.copy_from_slice(from);
+                }
             }
+            Background::Image(_) => to.fill(if number == 0 { 16 } else { 128 }),
+        }
+    }
+    Some(())
+}
+
+/// Writes what was drawn over the low part of a picture, which is made darker for it.
+fn write(canvas: &mut Canvas, at: Rect, strip: &[u8]) {
+    each_row(canvas, at, 0, |number, pixels| {
+        let letters = strip.iter().skip(number * at.width as usize);
+        pixels
+            .iter_mut()
+            .zip(letters)
+            .for_each(|(to, from)| *to = (*to / 3).max(*from));
+    });
+    for plane in [1, 2] {
+        each_row(canvas, at, plane, |_, colours| {
+            colours
+                .iter_mut()
+                .for_each(|to| *to = ((u16::from(*to) + 2 * 128) / 3) as u8);
+        });
+    }
+}
+
+/// Takes the colours away.
+fn grey(canvas: &mut Canvas, place: Rect) {
+    for plane in [1, 2] {
+        each_row(canvas, place, plane, |_, colours| colours.fill(128));
+    }
+}
+
+/// Brings a picture of full range, as of cameras that send JPEG, into that of video: GStreamer's converter doesn't.
+fn narrow(canvas: &mut Canvas, place: Rect) {
+    let table = |levels: f32, from: f32, to: f32| -> Vec<u8> {
+        let level = |n: u8| (to + (f32::from(n) - from) * levels / 255.0).round() as u8;
+        (0..=255).map(level).collect()
+    };
+    let (brightness, colours) = (table(219.0, 0.0, 16.0), table(224.0, 128.0, 128.0));
+    for (plane, table) in [(0, &brightness), (1, &colours), (2, &colours)] {
+        each_row(canvas, place, plane, |_, row| {
+            for pixel in row {
+                *pixel = table.get(usize::from(*pixel)).copied().unwrap_or_default();
+            }
+        });
+    }
+}
+
+/// Calls a function with each row of a part of a plane, and its number.
+fn each_row(canvas: &mut Canvas, place: Rect, plane: u32, mut work: impl FnMut(usize, &mut [u8])) {
+    let half = if plane == 0 { 1 } else { 2 };
+    let part = |length: u32| (length / half) as usize;
+    let stride = canvas.plane_stride().get(plane as usize).copied();
+    let stride = stride
+        .and_then(|stride| usize::try_from(stride).ok())
+        .unwrap_or(0);
+    let Ok(pixels) = canvas.plane_data_mut(plane) else {
+        return;
+    };
+    let rows = pixels.chunks_mut(stride.max(1)).skip(part(place.y));
+    for (number, row) in rows.take(part(place.height)).enumerate() {
+        if let Some(part) = row.get_mut(part(place.x)..part(place.x + place.width)) {
+            work(number, part);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A picture of one brightness.
-    fn picture((width, height): (u32, u32), brightness: u8) -> Picture {
-        let info = VideoInfo::builder(VideoFormat::I420, width, height)
-            .build()
-            .expect("a size");
-        let bytes = vec![brightness; info.size()];
-        Picture {
-            info,
-            buffer: gst::Buffer::from_mut_slice(bytes),
-            came: gst::ClockTime::ZERO,
-        }
-    }
-
-    #[test]
-    fn pictures_are_drawn_where_they_belong_and_nowhere_else() {
-        gst::init().expect("GStreamer");
-        let size = (64, 48);
-        let plan = Plan {
-            size,
-            background: [16, 128, 128],
-        };
-        let part = Rect {
-            x: 32,
-            y: 0,
-            width: 16,
-            height: 12,
-        };
-        for (from, place) in [
-            (size, Rect::of(size)),
-            ((32, 24), Rect::of(size)),
-            (size, part),
-            ((16, 12), part),
-        ] {
-            let mut painter = Painter::default();
-            let (info, mut frame) = painter.canvas(&plan, 25).expect("a canvas");
-            painter.draw(&mut frame, "a", &picture(from, 200), place);
-            let stride = info.stride()[0] as usize;
-            let data = frame.plane_data(0).expect("a plane");
-            for y in 0..size.1 {
-                for x in 0..size.0 {
-                    let inside = (place.x..place.x + place.width).contains(&x)
-                        && (place.y..place.y + place.height).contains(&y);
-                    let wanted = if inside { 200 } else { 16 };
-                    let found = data[y as usize * stride + x as usize];
-                    assert_eq!(found, wanted, "{from:?} in {place:?} at {x}, {y}");
-                }
-            }
-        }
-    }
-}
+mod tests;

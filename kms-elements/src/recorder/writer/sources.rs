@@ -27,11 +27,9 @@ impl Shared {
             }
             (track.codec, track.shape, track.ingest.clone())
         };
-        let mut native = None;
         let branch = match source {
             None => None,
             Some(source) => source.obtain(|format| {
-                native = Some(format);
                 let codec = fixed.unwrap_or_else(|| self.container().codec_for(kind, format));
                 let format = if shape.is_some() {
                     Format::Raw
@@ -45,7 +43,7 @@ impl Shared {
                 })
             })?,
         };
-        let (Some(branch), Some(native)) = (branch, native) else {
+        let (Some(branch), Some(source)) = (branch, source) else {
             if let Some(ingest) = ingest {
                 ingest.connect(None);
             }
@@ -59,12 +57,13 @@ impl Shared {
             Some(ingest) if ingest.codec() == codec && ingest.shape() == shape => ingest,
             _ => self.ingest(kind, codec, shape)?,
         };
+        let converted = shape.is_some() || source.native() != Some(branch.format());
         ingest.connect(Some(branch));
         let before = {
             let mut state = lock(&self.state);
             let track = &mut state.tracks[index(kind)];
             track.codec = Some(codec);
-            track.converted = native != Format::Encoded(codec);
+            track.converted = converted;
             track.keyframes = Keyframes::default();
             track.ingest.replace(ingest)
         };

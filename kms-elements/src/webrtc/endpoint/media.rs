@@ -107,8 +107,8 @@ impl WebRtcEndpoint {
                 timeline: self.shared.workshop.timeline.clone(),
                 latency: self.element.latency().clone(),
             };
-            let (settings, most) = (self.element.settings(), self.limits().max_video_send);
-            let quality = quality(&settings, media_type(kind), most);
+            let most = self.limits().max_video_send;
+            let quality = quality(self.element.bitrates(), media_type(kind), most);
             packetiser.set_sink(Arc::new(outlet), codecs, quality);
         }
     }

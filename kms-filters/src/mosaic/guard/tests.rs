@@ -17,20 +17,17 @@ const FACE: Area = Area {
 
 /// What looks takes this long, as often as that; then it takes forever.
 fn guard(takes: Duration, times: usize, when_late: MosaicWhenLate, until: Receiver<()>) -> Arc<Guard> {
+    let until = Arc::new(Mutex::new(until));
     let follower = Follower::new(1.0, gst::ClockTime::ZERO, move || {
         let mut looks = 0;
+        let until = until.clone();
         std::boxed::Box::new(move |look| {
             looks += 1;
             let wait = if looks > times { Duration::MAX } else { takes };
-            let _ = until.recv_timeout(wait);
-            let found = Found {
-                area: FACE,
-                confidence: 1.0,
-                person: None,
-            };
+            let _ = lock(&until).recv_timeout(wait);
             Ok(Sight {
                 grey: look.grey,
-                faces: vec![found],
+                faces: vec![Found::new(FACE, 1.0)],
             })
         })
     });

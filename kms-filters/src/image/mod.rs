@@ -1,21 +1,33 @@
 //! Images by URI: fetched once, beside the stream, within limits, and decoded.
 
+mod drawing;
+
 use std::io::Cursor;
 use std::time::Duration;
 
+use ::image::imageops::{self, FilterType};
 use ::image::{ImageReader, Limits, RgbaImage};
 use futures_util::StreamExt;
+use kms_core::media::{Fetching, Images, Planes};
 use protocol::error::clip;
 use protocol::{Code, Error};
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes of a file.
 const LARGEST: usize = 16 * 1024 * 1024;
-/// Pixels each way.
+/// Pixels each way, and in all: 64 MiB of them.
 const WIDEST: u32 = 8_192;
+const MOST_PIXELS: u64 = 16 * 1024 * 1024;
+/// Bytes that decoding one may take.
+const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+/// So many are fetched at once, and so many are decoded and made use of; others wait for their turn.
+static FETCHED: Semaphore = Semaphore::const_new(16);
+static DECODED: Semaphore = Semaphore::const_new(2);
+/// How long others may take before it is.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a server may take for all of it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longer side that drawings (SVG) are made at, which have no size in pixels of their own: sharp also when they fill a picture.
-const DRAWING: f32 = 1_024.0;
 
 /// An image: red, green, blue and opacity.
 pub(crate) struct Image {
@@ -26,20 +38,84 @@ impl Image {
     /// The image at a URI: `file://` or an absolute path, `http(s)://`, `data:`; PNG, JPEG, WebP or SVG. Error 40107 with the reason if
     /// it can't be had.
     pub(crate) async fn load(uri: &str) -> Result<Image, Error> {
-        let bytes = fetch(uri).await;
-        let image = match bytes {
-            Ok(bytes) => tokio::task::spawn_blocking(move || decode(&bytes))
-                .await
-                .unwrap_or_else(|_| Err("it is broken".into())),
-            Err(why) => Err(why),
-        };
+        Image::load_for(uri, |image| image).await
+    }
+
+    /// The same, with what is made of it at once, which may take long: while it does, others wait.
+    pub(crate) async fn load_for<T: Send + 'static>(
+        uri: &str,
+        make: impl FnOnce(Image) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let refused = |why| {
             Error::new(
                 Code::IllegalParam,
                 format!("The image '{}' can't be used: {why}", shown(uri)),
             )
         };
-        image.map_err(refused)
+        let _fetching = turn(&FETCHED).await?;
+        let bytes = fetch(uri).await.map_err(refused)?;
+        let turn = turn(&DECODED).await?;
+        let made = tokio::task::spawn_blocking(move || {
+            // Until it is done, whether anybody waits for it or not.
+            let _turn = turn;
+            decode(&bytes).map(make)
+        });
+        made.await
+            .unwrap_or_else(|_| Err("it is broken".into()))
+            .map_err(refused)
+    }
+}
+
+impl Image {
+    /// The image in a file. Takes long.
+    pub(crate) fn open(path: &str) -> Result<Image, String> {
+        decode(&std::fs::read(path).map_err(|e| e.to_string())?)
+    }
+}
+
+async fn turn(of: &'static Semaphore) -> Result<SemaphorePermit<'static>, Error> {
+    match tokio::time::timeout(LONGEST_WAIT, of.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => Err(Error::new(
+            Code::NotEnoughResources,
+            "Too many images are being read just now: try again",
+        )),
+    }
+}
+
+/// Fetches images for others than filters.
+pub(crate) struct Fetcher;
+
+impl Images for Fetcher {
+    fn fill(&self, uri: String, (width, height): (u32, u32)) -> Fetching {
+        Box::pin(async move {
+            Image::load_for(&uri, move |image| {
+                let scaled =
+                    imageops::resize(&image.part((width, height)), width, height, FilterType::Triangle);
+                Planes::of_rgba((width as usize, height as usize), &scaled)
+            })
+            .await
+        })
+    }
+}
+
+impl Image {
+    /// The middle part that has the shape of this size.
+    fn part(&self, (width, height): (u32, u32)) -> RgbaImage {
+        let (from_width, from_height) = self.pixels.dimensions();
+        // Of a by b and c by d: a * d against b * c.
+        let (wide, high) = (
+            u64::from(from_width) * u64::from(height),
+            u64::from(from_height) * u64::from(width),
+        );
+        let side = |length: u64, by: u32| u32::try_from(length / u64::from(by.max(1))).unwrap_or(1).max(1);
+        let (part_width, part_height) = if wide > high {
+            (side(high, height), from_height)
+        } else {
+            (from_width, side(wide, width))
+        };
+        let (x, y) = ((from_width - part_width) / 2, (from_height - part_height) / 2);
+        imageops::crop_imm(&self.pixels, x, y, part_width, part_height).to_image()
     }
 }
 
@@ -94,14 +170,17 @@ fn within_bounds(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 }
 
 async fn read(path: std::path::PathBuf) -> Result<Vec<u8>, String> {
+    // Asked before it is opened: others than files may wait for somebody then.
     let meta = tokio::fs::metadata(&path).await.map_err(|e| e.to_string())?;
     if !meta.is_file() {
         return Err("it is not a file".into());
     }
-    if meta.len() > LARGEST as u64 {
-        return Err(too_large());
-    }
-    within_bounds(tokio::fs::read(&path).await.map_err(|e| e.to_string())?)
+    let file = tokio::fs::File::open(&path).await.map_err(|e| e.to_string())?;
+    // Some files have more in them than they say.
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).await;
+    read.map_err(|e| e.to_string())?;
+    within_bounds(bytes)
 }
 
 async fn download(url: url::Url) -> Result<Vec<u8>, String> {
@@ -130,51 +209,25 @@ async fn download(url: url::Url) -> Result<Vec<u8>, String> {
 fn decode(bytes: &[u8]) -> Result<Image, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return draw(bytes);
+    let Some(format) = reader.format() else {
+        return drawing::draw(bytes);
+    };
+    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format)
+        .into_dimensions()
+        .map_err(|e| e.to_string())?;
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!(
+            "it has {width}x{height} pixels, and {} million are the most",
+            MOST_PIXELS / 1_000_000
+        ));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(WIDEST);
     limits.max_image_height = Some(WIDEST);
+    limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits);
     let pixels = reader.decode().map_err(|e| e.to_string())?.into_rgba8();
     Ok(Image { pixels })
-}
-
-/// An SVG. What it refers to, other files among it, is left out.
-fn draw(bytes: &[u8]) -> Result<Image, String> {
-    use resvg::{tiny_skia, usvg};
-    let options = usvg::Options {
-        image_href_resolver: usvg::ImageHrefResolver {
-            resolve_data: Box::new(|_, _, _| None),
-            resolve_string: Box::new(|_, _| None),
-        },
-        ..usvg::Options::default()
-    };
-    let unknown = |_| "it is none of PNG, JPEG, WebP and SVG".to_owned();
-    let tree = usvg::Tree::from_data(bytes, &options).map_err(unknown)?;
-    let scale = DRAWING / tree.size().width().max(tree.size().height());
-    let side = |length: f32| ((length * scale).round() as u32).clamp(1, WIDEST);
-    let size = (side(tree.size().width()), side(tree.size().height()));
-    let mut canvas = tiny_skia::Pixmap::new(size.0, size.1).ok_or("it has no size")?;
-    resvg::render(
-        &tree,
-        tiny_skia::Transform::from_scale(scale, scale),
-        &mut canvas.as_mut(),
-    );
-    let pixels = canvas.pixels().iter().flat_map(|pixel| {
-        let straight = pixel.demultiply();
-        [
-            straight.red(),
-            straight.green(),
-            straight.blue(),
-            straight.alpha(),
-        ]
-    });
-    let pixels = RgbaImage::from_raw(size.0, size.1, pixels.collect());
-    Ok(Image {
-        pixels: pixels.ok_or("it has no size")?,
-    })
 }
 
 #[cfg(test)]
@@ -205,6 +258,43 @@ mod tests {
         assert!(!message.contains("s3cret"), "{message}");
         let long = refused(&format!("data:text/plain,{}", "x".repeat(100_000))).await;
         assert!(long.len() < 1_000, "{}", long.len());
+    }
+
+    #[tokio::test]
+    async fn images_that_are_too_much_are_refused() {
+        // A small file with many pixels.
+        let mut png = Vec::new();
+        let black = ::image::GrayImage::new(8_000, 4_000);
+        black
+            .write_to(&mut Cursor::new(&mut png), ::image::ImageFormat::Png)
+            .expect("a PNG");
+        let why = decode(&png).map(|_| ()).expect_err("too many pixels");
+        assert!(why.contains("8000x4000 pixels, and 16 million"), "{why}");
+    }
+
+    #[test]
+    fn the_middle_part_has_the_shape_that_is_wanted() {
+        for (size, wanted, part) in [
+            ((100, 100), (800, 600), (100, 75)),
+            ((100, 100), (600, 800), (75, 100)),
+            ((1, 8_192), (4_096, 4_096), (1, 1)),
+            ((8_192, 1), (16, 4_096), (1, 1)),
+            ((640, 480), (640, 480), (640, 480)),
+        ] {
+            let image = Image {
+                pixels: RgbaImage::new(size.0, size.1),
+            };
+            assert_eq!(image.part(wanted).dimensions(), part, "{size:?} for {wanted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_lie_about_their_size_are_not_read_for_ever() {
+        let why = refused("/proc/self/pagemap").await;
+        assert!(
+            why.contains("larger than 16 MiB") || why.contains("error"),
+            "{why}"
+        );
     }
 
     #[tokio::test]
