@@ -23,7 +23,7 @@ camera: ## Start a camera made of software (RTSP), to try players and recorders 
 test: test-cargo test-wire test-java test-browser ## Run all tests.
 
 test-cargo: build-tests ## Unit tests, and the tests in Rust against the daemon.
-	@cargo test --workspace --locked --no-fail-fast
+	@scripts/test-cargo.sh
 
 test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 	@scripts/test-wire.sh $(KMS_BIN)
@@ -31,9 +31,8 @@ test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 test-java: build-tests ## Kurento's own Java client.
 	@scripts/test-java.sh $(KMS_BIN)
 
-# One file at a time: they measure frames a second, and each fills the machine.
 test-browser: build-tests ## Tests with Kurento's own client and headless Chromium.
-	@node --test --test-concurrency=1 tests/browser/*.test.mjs
+	@node tests/browser/run.mjs
 
 # Twice: in tests, helpers outside of #[test] functions may unwrap too.
 lint: setup-test ## Formatting, clippy, crate directions, links of the docs, licences and advisories of dependencies.
