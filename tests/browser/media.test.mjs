@@ -1,7 +1,7 @@
 // Media between browsers through the server: what a person sees and hears.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { afterEach, describe, it } from 'node:test';
 import { Party, sleep, until } from './party.mjs';
 import { browser, pipeline } from './stage.mjs';
 
@@ -17,6 +17,9 @@ async function leave(...parties) {
     await one.endpoint.release();
   }
 }
+
+// A test that failed has left its pages open: what they decode would make the next one fail, too.
+afterEach(() => Promise.all(browser.contexts().map((context) => context.close())));
 
 /** A party whose camera is on and arrives. */
 async function presenter(options) {
