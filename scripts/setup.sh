@@ -51,6 +51,8 @@ need_gstreamer() {
     need gstreamer1.0-plugins-good test -e "$plugins/libgstvpx.so"
     need gstreamer1.0-plugins-bad test -e "$plugins/libgstvideoparsersbad.so"
     need gstreamer1.0-plugins-ugly test -e "$plugins/libgstx264.so"
+    # Text in pictures: names under those of a Composite.
+    need gstreamer1.0-x test -e "$plugins/libgstpango.so"
     need gstreamer1.0-libav test -e "$plugins/libgstlibav.so"
     # TLS of cameras and of web servers.
     need glib-networking test -e "$(pkg-config --variable=giomoduledir gio-2.0 2>/dev/null)/libgiognutls.so"
