@@ -8,10 +8,13 @@ import { basename, resolve } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
+/** No file takes a third of it. One whose preparations failed can keep a browser open, and would never end. */
+const LONGEST_MS = 15 * 60_000;
+
 /** Runs files, showing how it goes, and gives the names of what failed, by file. */
 async function attempt(files) {
   const failed = new Map();
-  const stream = run({ files, concurrency: 1 });
+  const stream = run({ files, concurrency: 1, timeout: LONGEST_MS });
   stream.on('test:fail', ({ name, file, details }) => {
     // A suite fails with its tests: they say more.
     if (details?.type === 'suite') return;
