@@ -7,6 +7,7 @@
 //! variable named after section and key (`KMS_WEBRTC_MIN_PORT`), the command line.
 
 mod engine;
+mod entering;
 mod printed;
 mod public_url;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod setting;
 mod turn_url;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -50,13 +52,14 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file, if there is one, and then the environment's `KMS_*` variables over it.
+    /// Reads the file, if there is one, and then the environment's `KMS_*` variables over it, and the command line's address over both.
     ///
     /// An empty variable counts as not set, as in Kurento's Docker image. Variables that name no key are left alone
     /// (Kubernetes sets `KMS_PORT` and the like for a service called `kms`): see [`unknown_variables`].
     pub(crate) fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
+        listen: Option<SocketAddr>,
     ) -> Result<Config, ConfigError> {
         let mut config = Config::default();
         if let Some(path) = file {
@@ -68,6 +71,7 @@ impl Config {
             config.read_toml(&name, &text)?;
         }
         config.read_environment(environment)?;
+        config.server.listen = listen.unwrap_or(config.server.listen);
         config.check()?;
         Ok(config)
     }
@@ -159,6 +163,17 @@ impl Config {
             ..
         } = self.webrtc;
         let conflict = |text: String| Err(ConfigError::Conflict(text));
+        if self.is_open_to_others() && !self.access.allow_anonymous {
+            let listen = self.server.listen;
+            return conflict(format!(
+                "server.listen ({listen}) can be reached from other machines, and nobody is asked for a token: set access.tokens (make one with \
+                 `openssl rand -hex 32`), access.jwt_secret or access.jwt_public_keys; or access.allow_anonymous = true if something else \
+                 guards this address"
+            ));
+        }
+        if self.server.tls_certificate.is_some() != self.server.tls_private_key.is_some() {
+            return conflict("server.tls_certificate and server.tls_private_key need each other".into());
+        }
         if max_port != 0 && min_port > max_port {
             return conflict(format!(
                 "webrtc.min_port ({min_port}) is above webrtc.max_port ({max_port})"
@@ -184,6 +199,16 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// Whether everybody on a network may enter.
+    pub(crate) fn is_open_to_others(&self) -> bool {
+        let access = &self.access;
+        let asks =
+            !access.tokens.0.is_empty() || access.jwt_secret.is_some() || access.jwt_public_keys.is_some();
+        !asks && !self.server.listen.ip().is_loopback()
     }
 }
 

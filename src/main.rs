@@ -1,17 +1,25 @@
 //! `kms`: a media server that speaks the Kurento Protocol.
 
 mod config;
+mod headroom;
+mod tls;
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use config::{Config, LogFormat};
+use headroom::Headroom;
+use hyper_util::rt::TokioTimer;
 use kms::edge;
 use kms_core::media::Timeline;
-use kms_core::{Registry, Server, Settings};
+use kms_core::{Registry, Room, Server, Settings};
 use kms_elements::Engines;
 use kms_elements::http_post::Uploads;
 use kms_elements::recorder::Recordings;
@@ -140,16 +148,15 @@ fn read_command_line() -> Result<(Command, Config), String> {
     if matches!(command, Command::Help | Command::Version) {
         return Ok((command, Config::default()));
     }
-    let mut config =
-        Config::load(file.as_deref(), config::process_environment()).map_err(|e| e.to_string())?;
-    if let Some(listen) = listen {
-        config.server.listen = listen;
-    }
-    Ok((command, config))
+    let config = Config::load(file.as_deref(), config::process_environment(), listen);
+    Ok((command, config.map_err(|e| e.to_string())?))
 }
 
 /// An end in good order takes a second or two. After this, something hangs.
 const LONGEST_END: Duration = Duration::from_secs(10);
+
+/// How long the header of a request may take to come.
+const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 
 /// Recorded files that are being finished are waited for this long.
 const LONGEST_FINALISING: Duration = Duration::from_secs(5);
@@ -222,10 +229,15 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
 
 async fn serve(config: Config) -> Result<(), String> {
     let (registry, engines) = registry(&config)?;
+    let headroom = Headroom::new(config.limits.headroom());
+    tokio::spawn(headroom.clone().watch());
+    let room = headroom.clone();
     let settings = Settings {
         request_cache: Duration::from_secs(config.session.request_cache_s),
         metadata: String::new(),
         build_time: env!("KMS_BUILD_TIME").to_owned(),
+        limits: config.limits.of_clients(),
+        room: Room(Arc::new(move || room.ask())),
     };
     let server = Server::new(registry, settings);
     let listener = TcpListener::bind(config.server.listen).await.map_err(|e| {
@@ -235,21 +247,28 @@ async fn serve(config: Config) -> Result<(), String> {
         )
     })?;
     let (end, ending) = watch::channel(false);
+    let handle = Handle::new();
     let settings = edge::Settings {
         path: config.server.path.as_str().to_owned(),
         queue_messages: config.server.event_queue_messages,
         queue_bytes: config.server.event_queue_bytes,
         max_message: config.server.max_message_bytes,
         max_connections: config.server.max_connections,
+        max_connections_per_tenant: config.limits.connections_per_tenant,
+        max_requests_per_second: config.limits.requests_per_second,
     };
-    let access = edge::Access::new(&config.access.tokens.0, &config.access.origins.0);
-    let router = edge::router(
-        server.clone(),
-        engines.uploads.clone(),
-        &settings,
-        access,
-        ending.clone(),
-    );
+    let access = edge::Access::new(
+        &config.access.tokens.0,
+        config.access.signed()?,
+        &config.access.origins.0,
+    )
+    .map_err(|e| format!("access.jwt_public_keys {e}"))?;
+    let tls = config.server.tls_files();
+    let certificate = match &tls {
+        Some(files) => Some(files.load().await?),
+        None => None,
+    };
+    let router = edge::router(server.clone(), engines.uploads.clone(), &settings, access, ending);
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),
@@ -260,19 +279,12 @@ async fn serve(config: Config) -> Result<(), String> {
         .map_err(|e| format!("the address listened on can't be read: {e}"))?;
     let uploads = format!("{}{}", config.public_url(address), edge::UPLOAD_PATH);
     engines.uploads.serve_at(uploads);
-    tracing::info!("listening on ws://{address}{}", config.server.path.as_str());
-
-    // An answer is one small write, and the next request waits for it: Nagle's algorithm would add 40 ms to each.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY can't be set");
-        }
-    });
-    let mut serving = ending;
-    let http = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let _ = serving.wait_for(|ending| *ending).await;
-    });
-    let http = tokio::spawn(http.into_future());
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    tracing::info!("listening on {scheme}://{address}{}", config.server.path.as_str());
+    if config.is_open_to_others() {
+        tracing::warn!("access.allow_anonymous: everybody who can reach {address} may use this server");
+    }
+    let http = tokio::spawn(listen(listener, router, handle.clone(), tls.zip(certificate))?);
     let signal = wait_for_signal().await?;
     tracing::info!(signal, "ending: no new objects, releasing all there are");
     std::thread::spawn(|| {
@@ -282,6 +294,7 @@ async fn serve(config: Config) -> Result<(), String> {
     });
     server.shut_down();
     let _ = end.send(true);
+    handle.graceful_shutdown(None);
     // Clients are told and get a moment to close; those that don't answer don't delay the end.
     let closed = async {
         let _ = http.await;
@@ -301,6 +314,43 @@ async fn serve(config: Config) -> Result<(), String> {
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Serves HTTP and websockets, with TLS if there is a certificate.
+fn listen(
+    listener: TcpListener,
+    router: axum::Router,
+    handle: Handle<SocketAddr>,
+    tls: Option<(tls::Files, RustlsConfig)>,
+) -> Result<impl Future<Output = ()> + Send + 'static, String> {
+    let listener = listener.into_std().and_then(axum_server::from_tcp);
+    let mut server = listener
+        .map_err(|e| format!("the address can't be listened on: {e}"))?
+        .handle(handle);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        // Who sends no request holds no connection.
+        .header_read_timeout(LONGEST_REQUEST);
+    // An answer is one small write, and the next request waits for it: Nagle's algorithm would add 40 ms to each.
+    let server = server.acceptor(NoDelayAcceptor::new());
+    Ok(async move {
+        let service = router.into_make_service();
+        let served = match tls {
+            Some((files, config)) => {
+                tokio::spawn(files.watch(config.clone()));
+                server
+                    .map(|plain| RustlsAcceptor::new(config).acceptor(plain))
+                    .serve(service)
+                    .await
+            }
+            None => server.serve(service).await,
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "the server can no longer be connected to");
+        }
+    })
 }
 
 /// Ends sessions of clients that went away.

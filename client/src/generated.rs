@@ -1720,12 +1720,12 @@ impl ServerManager {
         self.handle().invoke("getInfo")
     }
 
-    /// All pipelines.
+    /// All pipelines; a tenant's own.
     pub fn pipelines(&self) -> Request<Vec<ObjectId>> {
         self.handle().invoke("getPipelines")
     }
 
-    /// Ids of all sessions.
+    /// Ids of all sessions; a tenant's own. The operator sees those of tenants as `tenant/id`.
     pub fn sessions(&self) -> Request<Vec<String>> {
         self.handle().invoke("getSessions")
     }

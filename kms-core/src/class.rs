@@ -46,6 +46,8 @@ pub struct Method {
     pub(crate) run: MethodFn,
     /// The method waits on purpose (`getUsedCpu`): events are not held back until it answers.
     pub waits: bool,
+    /// The method is the operator's alone: it concerns all tenants.
+    pub operators: bool,
 }
 
 /// A class ready for dispatch: everything it has and inherits.
@@ -173,6 +175,16 @@ impl<T: Object> Class<T> {
         self
     }
 
+    /// Says that methods, inherited ones too, are the operator's alone: error 40111 to tenants.
+    pub fn operators(mut self, names: &[&'static str]) -> Self {
+        for name in names {
+            if let Some(method) = self.entry.methods.get_mut(name) {
+                method.operators = true;
+            }
+        }
+        self
+    }
+
     /// A property that never changes.
     pub fn constant<R: Wire>(
         self,
@@ -180,7 +192,7 @@ impl<T: Object> Class<T> {
         doc: &str,
         get: impl Fn(&Arc<T>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.getter(name, doc, Access::Final, get)
+        self.getter(name, doc, Access::Final, move |this, _| get(this))
     }
 
     /// A property that can be read.
@@ -189,6 +201,16 @@ impl<T: Object> Class<T> {
         name: &'static str,
         doc: &str,
         get: impl Fn(&Arc<T>) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.getter(name, doc, Access::Read, move |this, _| get(this))
+    }
+
+    /// A property that can be read, and is another for each caller.
+    pub fn property_for<R: Wire>(
+        self,
+        name: &'static str,
+        doc: &str,
+        get: impl Fn(&Arc<T>, &Call) -> R + Send + Sync + 'static,
     ) -> Self {
         self.getter(name, doc, Access::Read, get)
     }
@@ -201,7 +223,7 @@ impl<T: Object> Class<T> {
         get: impl Fn(&Arc<T>) -> R + Send + Sync + 'static,
         set: impl Fn(&Arc<T>, R) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Self {
-        let mut class = self.getter(name, doc, Access::ReadWrite, get);
+        let mut class = self.getter(name, doc, Access::ReadWrite, move |this, _| get(this));
         class.install(accessor("set", name), move |this, _, raw| {
             let value = R::decode(
                 raw.and_then(|r| r.get(name)),
@@ -232,7 +254,7 @@ impl<T: Object> Class<T> {
         name: &'static str,
         doc: &str,
         access: Access,
-        get: impl Fn(&Arc<T>) -> R + Send + Sync + 'static,
+        get: impl Fn(&Arc<T>, &Call) -> R + Send + Sync + 'static,
     ) -> Self {
         self.entry.def.properties.push(PropertyDef {
             name,
@@ -240,8 +262,8 @@ impl<T: Object> Class<T> {
             ty: R::ty(),
             access,
         });
-        self.install(accessor("get", name), move |this, _, _| {
-            Reply::Now(Ok(get(&this).encode().unwrap_or_default()))
+        self.install(accessor("get", name), move |this, call, _| {
+            Reply::Now(Ok(get(&this, &call).encode().unwrap_or_default()))
         });
         self
     }
@@ -269,7 +291,12 @@ impl<T: Object> Class<T> {
                 format!("{name}: object of another class"),
             ))),
         });
-        self.entry.methods.insert(name, Method { run, waits: false });
+        let method = Method {
+            run,
+            waits: false,
+            operators: false,
+        };
+        self.entry.methods.insert(name, method);
     }
 }
 

@@ -12,8 +12,10 @@ use uuid::Uuid;
 
 use crate::element::Element;
 use crate::hub::Hub;
+use crate::limits::Place;
 use crate::objects::MediaPipeline;
 use crate::server::{EventSink, Inner, Server};
+use crate::tenant::{SessionKey, Tenant};
 use crate::types::Tag;
 
 /// A remote object: something that clients create, call, listen to and release.
@@ -64,7 +66,9 @@ pub const LONGEST_TAG: usize = 16 * 1024;
 struct Subscription {
     id: String,
     event: &'static str,
-    session: String,
+    session: SessionKey,
+    /// What bounds how many there are.
+    _place: Place,
 }
 
 /// The part that all objects share: identity, name, tags and who listens.
@@ -214,7 +218,12 @@ impl ObjectCore {
 
     /// Subscribes a session to a type of event and returns the subscription's id. An object has at most
     /// [`MOST_SUBSCRIPTIONS`]; a client that asks for more has lost count and gets an error instead of memory.
-    pub(crate) fn subscribe(&self, event: &'static str, session: &str) -> Result<String, Error> {
+    pub(crate) fn subscribe(
+        &self,
+        event: &'static str,
+        session: &SessionKey,
+        place: Place,
+    ) -> Result<String, Error> {
         let mut subscriptions = lock(&self.subscriptions);
         if subscriptions.len() >= MOST_SUBSCRIPTIONS {
             let message =
@@ -225,7 +234,8 @@ impl ObjectCore {
         subscriptions.push(Subscription {
             id: id.clone(),
             event,
-            session: session.to_owned(),
+            session: session.clone(),
+            _place: place,
         });
         Ok(id)
     }
@@ -236,19 +246,24 @@ impl ObjectCore {
     }
 
     /// Ends all subscriptions of a session.
-    pub(crate) fn unsubscribe_session(&self, session: &str) {
-        lock(&self.subscriptions).retain(|s| s.session != session);
+    pub(crate) fn unsubscribe_session(&self, session: &SessionKey) {
+        lock(&self.subscriptions).retain(|s| s.session != *session);
     }
 
     /// Raises an event: everybody who subscribed gets it, once a subscription, in the order raised.
     pub fn raise<E: Event>(&self, event: &E) {
+        self.raise_for(event, |_| true);
+    }
+
+    /// As [`ObjectCore::raise`], for sessions of some tenants.
+    pub(crate) fn raise_for<E: Event>(&self, event: &E, sees: impl Fn(&Tenant) -> bool) {
         let Some(server) = self.server() else { return };
         let sinks: Vec<Arc<dyn EventSink>> = {
             let subscriptions = lock(&self.subscriptions);
             let sessions = subscriptions
                 .iter()
-                .filter(|s| s.event == E::NAME)
-                .map(|s| s.session.as_str());
+                .filter(|s| s.event == E::NAME && sees(s.session.tenant()))
+                .map(|s| &s.session);
             server.sinks_of(sessions)
         };
         if sinks.is_empty() {

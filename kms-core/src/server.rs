@@ -1,19 +1,21 @@
 //! The server: the objects that exist, the sessions that hold them, and who hears of events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use protocol::{Api, Code, Error, Ref};
+use protocol::{Api, Code, Error, Event, Ref};
 use uuid::Uuid;
 
 use crate::class::ClassEntry;
 use crate::events::{ObjectCreated, ObjectDestroyed};
+use crate::limits::{Kind, Ledger, Limits, Place};
 use crate::object::{Object, lock};
 use crate::objects::ServerManager;
 use crate::registry::Registry;
 use crate::session::Sessions;
+use crate::tenant::{SessionKey, Tenant};
 
 /// Where a session's events go: the queue of a connection.
 pub trait EventSink: Send + Sync {
@@ -30,6 +32,26 @@ pub struct Settings {
     pub metadata: String,
     /// When the server was built, for `ServerManager.getInfo`.
     pub build_time: String,
+    /// How much clients may take.
+    pub limits: Limits,
+    /// Whether the machine has room for another object.
+    pub room: Room,
+}
+
+/// Asked before an object is made: an error says what the machine lacks. By default there is always room.
+#[derive(Clone)]
+pub struct Room(pub Arc<dyn Fn() -> Result<(), Error> + Send + Sync>);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(Arc::new(|| Ok(())))
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Room")
+    }
 }
 
 impl Default for Settings {
@@ -38,6 +60,8 @@ impl Default for Settings {
             request_cache: Duration::from_secs(20),
             metadata: String::new(),
             build_time: String::new(),
+            limits: Limits::default(),
+            room: Room::default(),
         }
     }
 }
@@ -48,7 +72,23 @@ struct Stored {
     /// Ids of children, oldest first.
     children: Vec<String>,
     /// Sessions that hold the object.
-    holders: HashSet<String>,
+    holders: HashSet<SessionKey>,
+    /// Whose it is; none: everybody's.
+    owner: Option<Tenant>,
+    /// What bounds how many there are.
+    _places: Vec<Place>,
+}
+
+impl Stored {
+    fn is_seen_by(&self, tenant: &Tenant) -> bool {
+        self.owner.as_ref().is_none_or(|owner| tenant.sees(owner))
+    }
+}
+
+/// Leave to make an object: what it takes is its own until it is released, or is given back when this is dropped.
+pub struct Leave {
+    session: SessionKey,
+    places: Vec<Place>,
 }
 
 /// What a server consists of. Lock order: `objects`, then `sessions`; neither is held while an object's code runs.
@@ -57,6 +97,7 @@ pub(crate) struct Inner {
     api: OnceLock<Api>,
     settings: Settings,
     id: String,
+    ledger: Ledger,
     objects: Mutex<HashMap<String, Stored>>,
     sessions: Mutex<Sessions>,
     accepting: AtomicBool,
@@ -77,6 +118,7 @@ impl Server {
             registry,
             api: OnceLock::new(),
             id: Uuid::new_v4().to_string(),
+            ledger: Ledger::new(settings.limits),
             objects: Mutex::new(HashMap::new()),
             sessions: Mutex::new(Sessions::new(settings.request_cache)),
             settings,
@@ -89,7 +131,7 @@ impl Server {
         };
         let manager = Arc::new(ServerManager::new(&server));
         if let Some(class) = server.registry().find("ServerManager") {
-            server.store(manager.clone(), class.clone());
+            server.store(manager.clone(), class.clone(), None, Vec::new());
         }
         // A new server has no manager yet, so this can't fail.
         let _ = server.inner.manager.set(manager);
@@ -121,15 +163,11 @@ impl Server {
         self.inner.next_node.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The object of this id.
-    pub fn object(&self, id: &str) -> Result<Arc<dyn Object>, Error> {
-        self.find(id).map(|(object, _)| object)
-    }
-
-    /// The object of this id and its class.
-    pub fn find(&self, id: &str) -> Result<(Arc<dyn Object>, Arc<ClassEntry>), Error> {
+    /// The object of this id and its class. Error 40101 if there is none, or it is another tenant's.
+    pub fn find(&self, tenant: &Tenant, id: &str) -> Result<(Arc<dyn Object>, Arc<ClassEntry>), Error> {
         let objects = lock(&self.inner.objects);
-        let stored = objects.get(id).ok_or_else(|| Error::object_not_found(id))?;
+        let stored = objects.get(id).filter(|stored| stored.is_seen_by(tenant));
+        let stored = stored.ok_or_else(|| Error::object_not_found(id))?;
         Ok((stored.object.clone(), stored.class.clone()))
     }
 
@@ -141,53 +179,99 @@ impl Server {
             .unwrap_or_default()
     }
 
-    /// Ids of all objects of a class.
-    pub fn objects_of(&self, qualified_type: &str) -> Vec<String> {
+    /// Ids of all objects of a class that a tenant sees.
+    pub fn objects_of(&self, tenant: &Tenant, qualified_type: &str) -> Vec<String> {
         let objects = lock(&self.inner.objects);
         let mut ids: Vec<String> = objects
             .iter()
-            .filter(|(_, s)| s.object.core().qualified_type() == qualified_type)
+            .filter(|(_, s)| s.object.core().qualified_type() == qualified_type && s.is_seen_by(tenant))
             .map(|(id, _)| id.clone())
             .collect();
         ids.sort();
         ids
     }
 
-    /// How many objects exist, the manager included.
-    pub fn object_count(&self) -> usize {
-        lock(&self.inner.objects).len()
+    /// How many objects there are of each class, by its qualified name.
+    pub fn objects_by_class(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for stored in lock(&self.inner.objects).values() {
+            *counts.entry(stored.class.def.qualified()).or_default() += 1;
+        }
+        counts
     }
 
-    /// Takes in a new object for a session and announces it.
-    pub fn add(&self, object: Arc<dyn Object>, class: Arc<ClassEntry>, session: &str) -> Result<(), Error> {
+    /// Asks for leave to make an object in a session, before anything of it is made. Error 40009, which names the limit, if there is no
+    /// room for it.
+    pub fn ask_leave(&self, session: &SessionKey, class: &ClassEntry) -> Result<Leave, Error> {
         if !self.inner.accepting.load(Ordering::Acquire) {
-            object.released();
             return Err(Error::new(
                 Code::NotEnoughResources,
                 "The server is shutting down and takes no new objects",
             ));
         }
+        (self.inner.settings.room.0)()?;
+        let mut leave = Leave {
+            session: session.clone(),
+            places: vec![self.inner.ledger.take(Kind::Object, session)?],
+        };
+        if class.def.name == "MediaPipeline" {
+            leave
+                .places
+                .push(self.inner.ledger.take(Kind::Pipeline, session)?);
+        }
+        Ok(leave)
+    }
+
+    /// Takes in a new object and announces it.
+    pub fn add(&self, object: Arc<dyn Object>, class: Arc<ClassEntry>, leave: Leave) -> Result<(), Error> {
         let id = object.core().id().to_owned();
-        if !self.store(object.clone(), class) {
+        let Leave { session, places } = leave;
+        let owner = session.tenant().clone();
+        if !self.store(object.clone(), class, Some(owner.clone()), places) {
             // The parent was released while its child was being made.
             object.released();
             return Err(Error::object_not_found(
                 object.core().parent().unwrap_or_default(),
             ));
         }
-        self.hold(session, &id)?;
-        if let Some(manager) = self.inner.manager.get() {
-            manager.core().raise(&ObjectCreated { object: Ref::new(id) });
+        if !self.inner.accepting.load(Ordering::Acquire) {
+            // It was made while the others were released.
+            self.release(&id);
+            return Err(Error::new(
+                Code::NotEnoughResources,
+                "The server is shutting down and takes no new objects",
+            ));
         }
+        self.hold(&session, &id)?;
+        self.announce(&ObjectCreated { object: Ref::new(id) }, Some(&owner));
         Ok(())
     }
 
-    fn store(&self, object: Arc<dyn Object>, class: Arc<ClassEntry>) -> bool {
+    /// Tells those who see it that an object came or went.
+    fn announce<E: Event>(&self, event: &E, owner: Option<&Tenant>) {
+        if let Some(manager) = self.inner.manager.get() {
+            manager
+                .core()
+                .raise_for(event, |tenant| owner.is_none_or(|owner| tenant.sees(owner)));
+        }
+    }
+
+    fn store(
+        &self,
+        object: Arc<dyn Object>,
+        class: Arc<ClassEntry>,
+        mut owner: Option<Tenant>,
+        places: Vec<Place>,
+    ) -> bool {
         let mut objects = lock(&self.inner.objects);
         let id = object.core().id().to_owned();
         if let Some(parent) = object.core().parent() {
             match objects.get_mut(parent) {
-                Some(parent) => parent.children.push(id.clone()),
+                Some(parent) => {
+                    parent.children.push(id.clone());
+                    // What the operator makes in a tenant's pipeline is the tenant's.
+                    owner = parent.owner.clone();
+                }
                 None => return false,
             }
         }
@@ -198,6 +282,8 @@ impl Server {
                 class,
                 children: Vec::new(),
                 holders: HashSet::new(),
+                owner,
+                _places: places,
             },
         );
         true
@@ -229,34 +315,36 @@ impl Server {
         }
         for stored in removed {
             stored.object.released();
-            if let Some(manager) = self.inner.manager.get() {
-                manager.core().raise(&ObjectDestroyed {
-                    object_id: stored.object.core().id().to_owned(),
-                });
-            }
+            let object_id = stored.object.core().id().to_owned();
+            self.announce(&ObjectDestroyed { object_id }, stored.owner.as_ref());
         }
     }
 
-    /// Notes that a session holds an object.
-    pub fn hold(&self, session: &str, id: &str) -> Result<(), Error> {
+    /// Notes that a session holds an object. Error 40101 if there is none, or it is another tenant's.
+    pub fn hold(&self, session: &SessionKey, id: &str) -> Result<(), Error> {
         let mut objects = lock(&self.inner.objects);
-        let stored = objects.get_mut(id).ok_or_else(|| Error::object_not_found(id))?;
+        let stored = objects
+            .get_mut(id)
+            .filter(|stored| stored.is_seen_by(session.tenant()));
+        let stored = stored.ok_or_else(|| Error::object_not_found(id))?;
         if !stored.holders.contains(session) && lock(&self.inner.sessions).hold(session, id) {
-            stored.holders.insert(session.to_owned());
+            stored.holders.insert(session.clone());
         }
         Ok(())
     }
 
     /// Notes that a session no longer holds an object, and releases what nobody holds any more.
-    pub fn unhold(&self, session: &str, id: &str) {
+    pub fn unhold(&self, session: &SessionKey, id: &str) {
         lock(&self.inner.sessions).unhold(session, id);
         self.drop_holder(session, id);
     }
 
-    fn drop_holder(&self, session: &str, id: &str) {
+    fn drop_holder(&self, session: &SessionKey, id: &str) {
         let orphan = {
             let mut objects = lock(&self.inner.objects);
-            let Some(stored) = objects.get_mut(id) else { return };
+            let Some(stored) = objects.get_mut(id).filter(|s| s.is_seen_by(session.tenant())) else {
+                return;
+            };
             stored.object.core().unsubscribe_session(session);
             stored.holders.remove(session);
             topmost_orphan(&objects, id)
@@ -266,66 +354,93 @@ impl Server {
         }
     }
 
-    /// Begins a session of a new id.
-    pub fn new_session(&self) -> String {
-        let id = Uuid::new_v4().to_string();
-        lock(&self.inner.sessions).touch(&id, None);
-        id
+    /// Begins a session of a new id. Error 40009 if there are as many as there may be.
+    pub fn new_session(&self, tenant: &Tenant) -> Result<SessionKey, Error> {
+        let session = SessionKey::unique(tenant);
+        self.touch_session(&session, None)?;
+        Ok(session)
     }
 
     /// Whether a session exists.
-    pub fn has_session(&self, id: &str) -> bool {
-        lock(&self.inner.sessions).exists(id)
+    pub fn has_session(&self, session: &SessionKey) -> bool {
+        lock(&self.inner.sessions).exists(session)
     }
 
-    /// Notes that a session is alive and that its events go to this connection; begins it if it does not exist.
-    pub fn touch_session(&self, id: &str, sink: Option<Weak<dyn EventSink>>) {
-        lock(&self.inner.sessions).touch(id, sink);
+    /// Notes that a session is alive and that its events go to this connection; begins it if it does not exist. Error 40009 if there are
+    /// as many as there may be.
+    pub fn touch_session(
+        &self,
+        session: &SessionKey,
+        sink: Option<Weak<dyn EventSink>>,
+    ) -> Result<(), Error> {
+        let mut sessions = lock(&self.inner.sessions);
+        if !sessions.touch(session, sink.clone()) {
+            sessions.begin(session, self.inner.ledger.take(Kind::Session, session)?);
+            sessions.touch(session, sink);
+        }
+        Ok(())
     }
 
-    /// Ids of all sessions.
-    pub fn sessions(&self) -> Vec<String> {
-        lock(&self.inner.sessions).ids()
+    /// All sessions that a tenant sees, as it calls them.
+    pub fn sessions(&self, tenant: &Tenant) -> Vec<String> {
+        let sessions = lock(&self.inner.sessions).keys();
+        let seen = sessions.iter().filter(|session| tenant.sees(session.tenant()));
+        seen.map(|session| session.as_seen_by(tenant)).collect()
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.inner.ledger.count(Kind::Session)
+    }
+
+    /// Takes a place among the subscriptions of a session. Error 40009 if there are as many as there may be.
+    pub(crate) fn take_subscription(&self, session: &SessionKey) -> Result<Place, Error> {
+        self.inner.ledger.take(Kind::Subscription, session)
     }
 
     /// Ends a session and releases what nobody else holds.
-    pub fn close_session(&self, id: &str) {
-        let Some(held) = lock(&self.inner.sessions).remove(id) else {
+    pub fn close_session(&self, session: &SessionKey) {
+        let Some(held) = lock(&self.inner.sessions).remove(session) else {
             return;
         };
         if let Some(manager) = self.inner.manager.get() {
-            manager.core().unsubscribe_session(id);
+            manager.core().unsubscribe_session(session);
         }
         for object in held {
-            self.drop_holder(id, &object);
+            self.drop_holder(session, &object);
         }
+        self.inner.ledger.close(session);
     }
 
     /// Ends the sessions not seen since the last call. Call it every `garbageCollectorPeriod`.
-    pub fn collect(&self, now: Instant) -> Vec<String> {
+    pub fn collect(&self, now: Instant) -> Vec<SessionKey> {
         let silent = lock(&self.inner.sessions).sweep(now);
         for session in &silent {
             tracing::info!(
-                session,
+                %session,
                 "session was silent for a collection period and is closed"
             );
             self.close_session(session);
         }
+        self.inner.ledger.prune();
         silent
     }
 
     /// The kept answer to a repeated request.
-    pub fn cached_answer(&self, session: &str, request: &str) -> Option<String> {
+    pub fn cached_answer(&self, session: &SessionKey, request: &str) -> Option<String> {
         lock(&self.inner.sessions).cached(session, request, Instant::now())
     }
 
     /// Keeps an answer in case the request is repeated.
-    pub fn cache_answer(&self, session: &str, request: String, answer: &str) {
+    pub fn cache_answer(&self, session: &SessionKey, request: String, answer: &str) {
         lock(&self.inner.sessions).cache(session, request, answer, Instant::now());
     }
 
     /// The connections of these sessions, one for each session named.
-    pub(crate) fn sinks_of<'a>(&self, sessions: impl Iterator<Item = &'a str>) -> Vec<Arc<dyn EventSink>> {
+    pub(crate) fn sinks_of<'a>(
+        &self,
+        sessions: impl Iterator<Item = &'a SessionKey>,
+    ) -> Vec<Arc<dyn EventSink>> {
         let mut sessions = sessions.peekable();
         if sessions.peek().is_none() {
             return Vec::new();
@@ -337,7 +452,7 @@ impl Server {
     /// Takes no new objects and releases all there are, so that files are finalised and sockets closed.
     pub fn shut_down(&self) {
         self.inner.accepting.store(false, Ordering::Release);
-        for pipeline in self.objects_of("kurento.MediaPipeline") {
+        for pipeline in self.objects_of(&Tenant::Operator, "kurento.MediaPipeline") {
             self.release(&pipeline);
         }
     }

@@ -16,7 +16,12 @@ impl Config {
             ip if !ip.is_unspecified() => ip,
             any => self.announced(any),
         };
-        format!("http://{}", SocketAddr::new(ip, listening.port()))
+        let scheme = if self.server.tls_certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", SocketAddr::new(ip, listening.port()))
     }
 
     /// For a server that listens on `any` address of this machine.

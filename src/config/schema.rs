@@ -7,7 +7,8 @@ use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
 use super::setting::{
-    BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Origins, Secret, Setting, Tokens, UrlPath,
+    BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Origins, Secret, Setting, SigningSecret, Tokens,
+    UrlPath,
 };
 use super::turn_url::TurnUrl;
 
@@ -152,9 +153,17 @@ sections! {
     server: Server {
         /// Address and port to listen on, for the Kurento Protocol, health and metrics.
         ///
-        /// The default is reachable from this machine alone: who can connect, and has a token if [access](#access) wants one, can record and
-        /// send media. Kurento listens on all addresses at the same port.
+        /// The default is reachable from this machine alone, and asks nobody for a token. On any other address the daemon starts only if
+        /// [access](#access) asks for one, or says that nobody needs one. Kurento listens on all addresses at the same port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8888)),
+
+        /// PEM file with a certificate and those that vouch for it, the server's own first: clients then connect to `wss://` and `https://`
+        /// alone. Needs `tls_private_key`. Both files are read again within 10 s when they change, and on SIGHUP: connections stay, new ones
+        /// get the new certificate. If what they hold can't be used, the old one stays, with an error in the log.
+        tls_certificate: Option<PathBuf> = None,
+
+        /// PEM file with the private key of `tls_certificate`.
+        tls_private_key: Option<PathBuf> = None,
 
         /// Path of the websocket's URL, `ws://host:port/kurento`. Kurento's clients use this one.
         path: UrlPath = UrlPath::default(),
@@ -180,16 +189,110 @@ sections! {
         max_connections: usize = 4096,
     }
 
-    /// Who may open a websocket. A token is not a tenant: who enters sees and touches all sessions and objects.
+    /// Who may open a websocket. Who has one of `tokens` is the operator, and so is everybody where no token is asked for: the operator sees and touches
+    /// all sessions and objects. Who has a signed token is a tenant: it sees and touches its own alone, every id of another's answers
+    /// as unknown, and more is denied to it ([network](#network), [files](#files), `filters.gstreamer_elements`).
     access: Access {
-        /// Tokens: who has one of them may enter. A client sends it in the query of the websocket's URL,
+        /// Tokens: who has one of them may enter, as the operator. A client sends it in the query of the websocket's URL,
         /// `ws://host:port/kurento?access_token=...`, as Kurento's clients can, or in a header `Authorization: Bearer ...`. Others are refused
-        /// with 401, a second later. Never printed. Make one with `openssl rand -hex 32`. Empty: everybody who can reach the port may enter.
+        /// with 401, a second later. Never printed. Make one with `openssl rand -hex 32`.
         tokens: Tokens = Tokens::default(),
+
+        /// The secret that signed tokens (JWT, RFC 7519) are signed with, HS256. At least 32 bytes; never printed.
+        ///
+        /// A signed token is sent as the others are. It must say when it expires (`exp`) and whose it is (`jwt_tenant_claim`); 60 s of
+        /// difference between clocks are allowed. Its connection is closed (1008, RFC 6455) when it expires: the session stays, for who comes
+        /// back with a new token.
+        jwt_secret: Option<SigningSecret> = None,
+
+        /// PEM file with the public keys of who signs tokens: RSA for RS256, P-256 for ES256. With several, one after the other, keys can
+        /// be changed without a break.
+        jwt_public_keys: Option<PathBuf> = None,
+
+        /// The claim of a signed token that names its tenant: 1 to 64 letters, digits, `.`, `_` and `-`. A token without it is refused.
+        jwt_tenant_claim: String = "tenant".to_owned(),
+
+        /// What a signed token must say of who made it (`iss`). Empty: anything.
+        jwt_issuer: Option<String> = None,
+
+        /// Whom a signed token must be meant for (`aud`). Empty: anybody. Set it where the same keys sign tokens for others, too.
+        jwt_audience: Option<String> = None,
+
+        /// Whether everybody who can reach the port may enter, as the operator, though it is not of this machine alone. Without this, the
+        /// daemon does not start on such an address unless a token is asked for. For machines that something else guards.
+        allow_anonymous: bool = false,
 
         /// Origins of web pages that may connect; others are refused with 403. Browsers send a page's origin, other programs send none and are
         /// not asked for it. Empty: all, so that any page that is open on this machine can reach the default address.
         origins: Origins = Origins::default(),
+    }
+
+    /// How much clients may take. What goes beyond is refused with error 40009 (NOT_ENOUGH_RESOURCES), which names the limit; nothing that is there is
+    /// harmed. 0: no limit. What one connection sends and leaves unread is bounded under [server](#server).
+    limits: Limits {
+        /// Sessions at a time, of all clients together.
+        #[range(0..=1_000_000)] #[unit("sessions")]
+        sessions: usize = 10_000,
+
+        /// Sessions of each tenant at a time.
+        #[range(0..=1_000_000)] #[unit("sessions")]
+        sessions_per_tenant: usize = 0,
+
+        /// Pipelines at a time, of all clients together.
+        #[range(0..=1_000_000)] #[unit("pipelines")]
+        pipelines: usize = 10_000,
+
+        /// Pipelines of each tenant at a time.
+        #[range(0..=1_000_000)] #[unit("pipelines")]
+        pipelines_per_tenant: usize = 0,
+
+        /// Pipelines that were created in each session.
+        #[range(0..=1_000_000)] #[unit("pipelines")]
+        pipelines_per_session: usize = 0,
+
+        /// Objects at a time, of all classes, pipelines among them.
+        #[range(0..=10_000_000)] #[unit("objects")]
+        objects: usize = 100_000,
+
+        /// Objects of each tenant at a time.
+        #[range(0..=10_000_000)] #[unit("objects")]
+        objects_per_tenant: usize = 0,
+
+        /// Objects that were created in each session.
+        #[range(0..=10_000_000)] #[unit("objects")]
+        objects_per_session: usize = 0,
+
+        /// Subscriptions to events at a time. An object has 10,000 at most, whatever stands here.
+        #[range(0..=10_000_000)] #[unit("subscriptions")]
+        subscriptions: usize = 1_000_000,
+
+        /// Subscriptions of each tenant at a time.
+        #[range(0..=10_000_000)] #[unit("subscriptions")]
+        subscriptions_per_tenant: usize = 0,
+
+        /// Subscriptions of each session.
+        #[range(0..=10_000_000)] #[unit("subscriptions")]
+        subscriptions_per_session: usize = 0,
+
+        /// Websocket connections of each tenant; more are refused with HTTP status 503. All together: `server.max_connections`.
+        #[range(0..=1_000_000)] #[unit("connections")]
+        connections_per_tenant: usize = 0,
+
+        /// Requests a second of each connection, on average: as many more may come at once. `ping` and what keeps a session alive is let through.
+        #[range(0..=1_000_000)] #[unit("requests a second")]
+        requests_per_second: usize = 0,
+
+        /// New objects are refused when fewer files could be opened than this, so that what runs can go on.
+        #[range(0..=1_000_000)] #[unit("files")]
+        min_free_files: usize = 64,
+
+        /// New objects are refused when less memory is available than this, on the machine or in the container (cgroup v2).
+        #[range(0..=1_048_576)] #[unit("MiB")]
+        min_free_memory_mib: usize = 64,
+
+        /// New objects are refused while the daemon has used more of the machine's CPU than this, over the last two seconds. 100 or 0: no limit.
+        #[range(0..=100)] #[unit("percent")]
+        max_cpu_percent: usize = 0,
     }
 
     /// Sessions of application servers, and the collection of those that went away.

@@ -238,6 +238,31 @@ impl Setting for Tokens {
     }
 }
 
+/// A secret that tokens are signed with. RFC 7518, section 3.2: no shorter than the digest.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SigningSecret(pub(crate) String);
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(set)")
+    }
+}
+
+impl Setting for SigningSecret {
+    const KIND: Kind = Kind::String;
+    const SECRET: bool = true;
+    const EXPECTED: &'static str = "a secret of 32 to 4096 bytes";
+    fn from_text(text: &str) -> Result<Self, String> {
+        match (32..=4096).contains(&text.len()) {
+            true => Ok(SigningSecret(text.to_owned())),
+            false => Err(format!("it has {}", text.len())),
+        }
+    }
+    fn to_toml(&self) -> String {
+        quoted("(set)")
+    }
+}
+
 /// Origins of web pages (RFC 6454).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origins(pub(crate) Vec<String>);

@@ -29,19 +29,43 @@ fn refusal(toml: &str, environment: &[(&str, &str)]) -> String {
 
 #[test]
 fn documented_defaults_hold() {
-    let config = Config::load(None, []).expect("nothing given is valid");
+    let config = Config::load(None, [], None).expect("nothing given is valid");
     let mut shown = String::new();
     for (section, key) in keys() {
         shown += &format!("{}.{} = {}\n", section.name, key.name, (key.get)(&config));
     }
     let expected = r#"server.listen = "127.0.0.1:8888"
+server.tls_certificate = ""
+server.tls_private_key = ""
 server.path = "/kurento"
 server.max_message_bytes = 4194304
 server.event_queue_messages = 4096
 server.event_queue_bytes = 4194304
 server.max_connections = 4096
 access.tokens = ""
+access.jwt_secret = ""
+access.jwt_public_keys = ""
+access.jwt_tenant_claim = "tenant"
+access.jwt_issuer = ""
+access.jwt_audience = ""
+access.allow_anonymous = false
 access.origins = ""
+limits.sessions = 10000
+limits.sessions_per_tenant = 0
+limits.pipelines = 10000
+limits.pipelines_per_tenant = 0
+limits.pipelines_per_session = 0
+limits.objects = 100000
+limits.objects_per_tenant = 0
+limits.objects_per_session = 0
+limits.subscriptions = 1000000
+limits.subscriptions_per_tenant = 0
+limits.subscriptions_per_session = 0
+limits.connections_per_tenant = 0
+limits.requests_per_second = 0
+limits.min_free_files = 64
+limits.min_free_memory_mib = 64
+limits.max_cpu_percent = 0
 session.garbage_collector_period_s = 240
 session.request_cache_s = 20
 log.level = "info"
@@ -205,13 +229,34 @@ fn environment_wins_over_file_and_long_name_over_short_one() {
     assert_eq!(mtu(&[("KMS_MTU", "1100")]), 1100);
     assert_eq!(mtu(&[("KMS_MTU", "1100"), ("KMS_WEBRTC_MTU", "1300")]), 1300);
     assert_eq!(
-        load("", &[("KMS_SERVER_LISTEN", "0.0.0.0:1")])
+        load("", &[("KMS_SERVER_LISTEN", "127.0.0.2:1")])
             .expect("valid")
             .server
             .listen
             .port(),
         1
     );
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token_or_a_word() {
+    for open in ["0.0.0.0:8888", "[::]:8888", "192.0.2.1:8888"] {
+        let refused = refusal("", &[("KMS_SERVER_LISTEN", open)]);
+        assert!(refused.contains("nobody is asked for a token"), "{refused}");
+        for enough in [
+            "allow_anonymous = true",
+            "tokens = \"0123456789abcdef\"",
+            "jwt_secret = \"0123456789abcdef0123456789abcdef\"",
+            "jwt_public_keys = \"/etc/kms/keys.pem\"",
+        ] {
+            let config = load(&format!("[access]\n{enough}"), &[("KMS_SERVER_LISTEN", open)]);
+            assert!(config.is_ok(), "{enough}");
+        }
+    }
+    // The command line is asked, too.
+    let listen = "0.0.0.0:8888".parse().ok();
+    assert!(Config::load(None, [], listen).is_err());
+    assert!(load("", &[("KMS_SERVER_LISTEN", "[::1]:8888")]).is_ok());
 }
 
 #[test]
@@ -223,7 +268,7 @@ fn what_is_wrong_in_the_file_is_refused_with_its_line() {
         ),
         (
             "[log]\n[wbrtc]",
-            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [session], [log], [uploads], [webrtc]",
+            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [limits], [session], [log], [uploads], [webrtc]",
         ),
         (
             "listen = 1",
@@ -371,7 +416,7 @@ fn the_turn_password_is_shown_nowhere() {
 #[test]
 fn what_kms_config_prints_is_the_same_configuration_again() {
     let config = load(
-        "[server]\nlisten = \"[::]:1\"\n[webrtc]\nmin_port = 5000\nstun_address = \"::1\"",
+        "[server]\nlisten = \"[::1]:1\"\n[webrtc]\nmin_port = 5000\nstun_address = \"::1\"",
         &[],
     )
     .expect("valid");
@@ -402,7 +447,7 @@ fn no_two_keys_share_a_variable() {
 
 #[test]
 fn a_file_that_cant_be_read_is_named() {
-    let refused = Config::load(Some(Path::new("/nonexistent/kms.toml")), [])
+    let refused = Config::load(Some(Path::new("/nonexistent/kms.toml")), [], None)
         .expect_err("no such file")
         .to_string();
     assert!(

@@ -4,10 +4,11 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use kms_core::{Registry, Server, Settings};
+use kms_core::{Registry, Server, Settings, Tenant};
 use serde_json::{Value, json};
 
 use super::outbox::{Bounds, Outbox};
+use super::pace::Pace;
 use super::rpc::{Peer, Rpc};
 
 /// Names of classes live as long as the process, so they are made once.
@@ -20,19 +21,16 @@ pub fn frames(text: &str) {
         .enable_time()
         .build();
     runtime.expect("a runtime").block_on(async {
-        let settings = Settings {
-            request_cache: Duration::from_secs(20),
-            metadata: String::new(),
-            build_time: String::new(),
-        };
-        let rpc = Rpc::new(Server::new(REGISTRY.clone(), settings));
+        let rpc = Rpc::new(Server::new(REGISTRY.clone(), Settings::default()));
         let bounds = Bounds {
             messages: 4096,
             bytes: 64 << 20,
         };
         let outbox = Arc::new(Outbox::new(bounds));
         let mut peer = Peer {
+            tenant: Tenant::Operator,
             session: None,
+            pace: Pace::new(0),
             outbox: outbox.clone(),
         };
         for line in text.lines() {

@@ -6,11 +6,12 @@ mod access;
 pub mod fuzzing;
 mod multipart;
 mod outbox;
+mod pace;
 mod rpc;
 mod uploads;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,12 +22,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::{SplitSink, StreamExt};
 use futures_util::{FutureExt, SinkExt};
-use kms_core::Server;
+use kms_core::object::lock;
+use kms_core::tenant::TenantName;
+use kms_core::{Server, Tenant};
 use kms_elements::http_post::Uploads;
 use tokio::sync::watch;
 
-pub use access::Access;
+use access::Visitor;
+pub use access::{Access, Signed};
 use outbox::{Bounds, Outbox};
+use pace::Pace;
 use rpc::{Peer, Rpc};
 pub use uploads::PATH as UPLOAD_PATH;
 
@@ -37,6 +42,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_UTF8: u16 = 1007;
+const POLICY_VIOLATION: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const TRY_AGAIN_LATER: u16 = 1013;
 
@@ -53,6 +59,10 @@ pub struct Settings {
     pub max_message: usize,
     /// Connections at a time; more are refused with status 503.
     pub max_connections: usize,
+    /// Of them, those of each tenant; 0: no limit.
+    pub max_connections_per_tenant: usize,
+    /// Requests a second that a connection may send; 0: no limit.
+    pub max_requests_per_second: usize,
 }
 
 struct Edge {
@@ -61,7 +71,9 @@ struct Edge {
     bounds: Bounds,
     max_message: usize,
     max_connections: usize,
-    connections: AtomicUsize,
+    max_connections_per_tenant: usize,
+    max_requests_per_second: usize,
+    connections: Mutex<Connections>,
     /// Turns true when the daemon is told to end.
     ending: watch::Receiver<bool>,
 }
@@ -83,7 +95,9 @@ pub fn router(
         },
         max_message: settings.max_message,
         max_connections: settings.max_connections,
-        connections: AtomicUsize::new(0),
+        max_connections_per_tenant: settings.max_connections_per_tenant,
+        max_requests_per_second: settings.max_requests_per_second,
+        connections: Mutex::default(),
         ending,
     });
     Router::new()
@@ -93,12 +107,59 @@ pub fn router(
         .merge(uploads::routes(uploads))
 }
 
+/// Connections that are open.
+#[derive(Default)]
+struct Connections {
+    all: usize,
+    of_tenants: HashMap<TenantName, usize>,
+}
+
 /// Counts a connection while it is open.
-struct Counted(Arc<Edge>);
+struct Counted {
+    edge: Arc<Edge>,
+    tenant: Tenant,
+}
+
+impl Counted {
+    /// The error names the limit that is reached.
+    fn new(edge: &Arc<Edge>, tenant: &Tenant) -> Result<Counted, String> {
+        let mut open = lock(&edge.connections);
+        if open.all >= edge.max_connections {
+            return Err(format!(
+                "{} connections are open, and server.max_connections allows no more\n",
+                edge.max_connections
+            ));
+        }
+        if let Tenant::Named(name) = tenant {
+            let most = edge.max_connections_per_tenant;
+            let of_tenant = open.of_tenants.entry(name.clone()).or_default();
+            if most > 0 && *of_tenant >= most {
+                return Err(format!(
+                    "The tenant has {most} connections open, and limits.connections_per_tenant allows no more\n"
+                ));
+            }
+            *of_tenant += 1;
+        }
+        open.all += 1;
+        Ok(Counted {
+            edge: edge.clone(),
+            tenant: tenant.clone(),
+        })
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        let mut open = lock(&self.edge.connections);
+        open.all -= 1;
+        if let Tenant::Named(name) = &self.tenant
+            && let Some(of_tenant) = open.of_tenants.get_mut(name)
+        {
+            *of_tenant -= 1;
+            if *of_tenant == 0 {
+                open.of_tenants.remove(name);
+            }
+        }
     }
 }
 
@@ -108,42 +169,40 @@ async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(refused) = edge.access.admit(&headers, query.as_deref()).await {
-        return refused;
-    }
-    if edge.connections.fetch_add(1, Ordering::AcqRel) >= edge.max_connections {
-        edge.connections.fetch_sub(1, Ordering::AcqRel);
-        let message = format!(
-            "{} connections are open, and max_connections allows no more\n",
-            edge.max_connections
-        );
-        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
-    }
-    let counted = Counted(edge.clone());
+    let visitor = match edge.access.admit(&headers, query.as_deref()).await {
+        Ok(visitor) => visitor,
+        Err(refused) => return refused,
+    };
+    let counted = match Counted::new(&edge, &visitor.tenant) {
+        Ok(counted) => counted,
+        Err(message) => return (StatusCode::SERVICE_UNAVAILABLE, message).into_response(),
+    };
     upgrade
         .max_message_size(edge.max_message)
         .max_frame_size(edge.max_message)
         .on_upgrade(move |socket| async move {
             let _counted = counted;
-            serve(edge, socket).await;
+            serve(edge, visitor, socket).await;
         })
 }
 
 /// Serves a connection: requests one after the other, answers and events through its bounded queue.
-async fn serve(edge: Arc<Edge>, socket: WebSocket) {
+async fn serve(edge: Arc<Edge>, visitor: Visitor, socket: WebSocket) {
     let (sender, mut receiver) = socket.split();
     let outbox = Arc::new(Outbox::new(edge.bounds));
     let (close, closing) = watch::channel(None);
     let writer = tokio::spawn(write(sender, outbox.clone(), closing));
     let mut peer = Peer {
+        tenant: visitor.tenant,
         session: None,
+        pace: Pace::new(edge.max_requests_per_second),
         outbox: outbox.clone(),
     };
-    let mut ending = edge.ending.clone();
+    let mut end = std::pin::pin!(cut_short(&outbox, edge.ending.clone(), visitor.stays));
     let reason = loop {
         let message = tokio::select! {
             message = receiver.next() => message,
-            reason = cut_short(&outbox, &mut ending) => break reason,
+            reason = &mut end => break reason,
         };
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
@@ -156,21 +215,28 @@ async fn serve(edge: Arc<Edge>, socket: WebSocket) {
         // A request that waits on purpose would otherwise keep its connection for as long.
         tokio::select! {
             () = edge.rpc.handle(&mut peer, &text) => {}
-            reason = cut_short(&outbox, &mut ending) => break reason,
+            reason = &mut end => break reason,
         }
     };
     if outbox.overflowed() {
-        let session = peer.session.as_deref().unwrap_or("none");
+        let session = peer.session.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::warn!(session, bounds = ?edge.bounds, "a client reads too slowly and is cut off");
     }
     let _ = close.send(Some(reason));
     let _ = writer.await;
 }
 
-/// Waits for an end of the connection that the client did not ask for: it reads too slowly, or the daemon ends.
-async fn cut_short(outbox: &Outbox, ending: &mut watch::Receiver<bool>) -> Reason {
+/// Waits for an end of the connection that the client did not ask for: it reads too slowly, its token expires, or the daemon ends.
+async fn cut_short(outbox: &Outbox, mut ending: watch::Receiver<bool>, stays: Option<Duration>) -> Reason {
+    let expiry = async {
+        match stays {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = outbox.overflow() => None,
+        () = expiry => Some((POLICY_VIOLATION, "The access token has expired")),
         _ = ending.wait_for(|ending| *ending) => Some((GOING_AWAY, "The server is shutting down")),
     }
 }

@@ -5,18 +5,20 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use jsonrpsee::core::server::{MethodCallback, MethodResponse, Methods, RpcModule};
 use jsonrpsee::{ConnectionId, Extensions, ResponsePayload};
 use jsonrpsee_types::{ErrorObjectOwned, Id, Params};
 use kms_core::verbs::{Needs, VERBS, Verb};
-use kms_core::{Call, EventSink, Server};
+use kms_core::{Call, EventSink, Server, SessionKey, Tenant};
 use protocol::error::clip;
 use protocol::wire::lenient_string;
 use protocol::{Code, Error};
 use serde_json::{Map, Value, json};
 
 use super::outbox::Outbox;
+use super::pace::Pace;
 
 /// Transactions in transactions are allowed this deep.
 const DEEPEST_TRANSACTION: usize = 4;
@@ -25,8 +27,12 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// What a connection knows: the session it is bound to, and where its events go.
 pub(crate) struct Peer {
+    /// Who it is: requests reach this one's sessions and objects.
+    pub(crate) tenant: Tenant,
     /// Session of the last request, filled in for requests that name none.
-    pub(crate) session: Option<String>,
+    pub(crate) session: Option<SessionKey>,
+    /// How fast its requests may come.
+    pub(crate) pace: Pace,
     /// The connection's queue.
     pub(crate) outbox: Arc<Outbox>,
 }
@@ -65,7 +71,7 @@ impl Rpc {
                 let session = call.session.clone();
                 match run(call, Arc::unwrap_or_clone(params)).await {
                     Ok(Some(mut members)) => {
-                        members.insert("sessionId".into(), session.into());
+                        members.insert("sessionId".into(), session.id().into());
                         ResponsePayload::success(Value::Object(members))
                     }
                     Ok(None) => ResponsePayload::success(Value::Null),
@@ -130,10 +136,18 @@ impl Rpc {
 
     async fn try_carry_out(&self, peer: &mut Peer, request: Request, depth: usize) -> Result<String, Error> {
         let Request { id, method, params } = request;
+        // What keeps a session alive is no load, and refusing it would cost the client what it has.
+        if !matches!(method.as_str(), "ping" | "keepAlive") && !peer.pace.allows(Instant::now()) {
+            let most = peer.pace.most();
+            return Err(Error::new(
+                Code::NotEnoughResources,
+                format!("limits.requests_per_second allows {most} requests a second; send them more slowly"),
+            ));
+        }
         if let "ping" | "connect" = method.as_str() {
             let session = session_of(params.as_ref(), peer)?;
             let members = if method == "ping" {
-                self.ping(peer, session)
+                self.ping(peer, session)?
             } else {
                 self.connect(peer, session)?
             };
@@ -153,7 +167,7 @@ impl Rpc {
         {
             return Ok(answer);
         }
-        self.bind(peer, &session);
+        self.bind(peer, &session)?;
         let answer = match verb {
             Some(verb) => {
                 self.run_verb(peer, verb, id, session.clone(), params, depth)
@@ -162,7 +176,7 @@ impl Rpc {
             None => {
                 peer.outbox.begin_request();
                 let results = self.transaction(peer, &session, params, depth).await?;
-                accept(id, json!({"sessionId": session, "value": results}))
+                accept(id, json!({"sessionId": session.id(), "value": results}))
             }
         };
         if method == "closeSession" {
@@ -178,7 +192,7 @@ impl Rpc {
         peer: &Peer,
         verb: &Verb,
         id: Id<'static>,
-        session: String,
+        session: SessionKey,
         params: Map<String, Value>,
         depth: usize,
     ) -> String {
@@ -220,19 +234,19 @@ impl Rpc {
         }
     }
 
-    fn ping(&self, peer: &mut Peer, session: Option<String>) -> Value {
-        match session {
+    fn ping(&self, peer: &mut Peer, session: Option<SessionKey>) -> Result<Value, Error> {
+        Ok(match session {
             Some(session) => {
                 if self.server.has_session(&session) {
-                    self.bind(peer, &session);
+                    self.bind(peer, &session)?;
                 }
-                json!({"sessionId": session, "value": "pong"})
+                json!({"sessionId": session.id(), "value": "pong"})
             }
             None => json!({"value": "pong"}),
-        }
+        })
     }
 
-    fn connect(&self, peer: &mut Peer, session: Option<String>) -> Result<Value, Error> {
+    fn connect(&self, peer: &mut Peer, session: Option<SessionKey>) -> Result<Value, Error> {
         let session = match session {
             Some(session) if self.server.has_session(&session) => session,
             Some(_) => {
@@ -241,28 +255,34 @@ impl Rpc {
                     "Session not found; connect without sessionId",
                 ));
             }
-            None => self.server.new_session(),
+            None => self.server.new_session(&peer.tenant)?,
         };
-        self.bind(peer, &session);
-        Ok(json!({"serverId": self.server.id(), "sessionId": session}))
+        self.bind(peer, &session)?;
+        Ok(json!({"serverId": self.server.id(), "sessionId": session.id()}))
     }
 
     /// Binds the connection to a session: its events come here from now on.
-    fn bind(&self, peer: &mut Peer, session: &str) {
+    fn bind(&self, peer: &mut Peer, session: &SessionKey) -> Result<(), Error> {
         let sink: Weak<dyn EventSink> = Arc::downgrade(&(peer.outbox.clone() as Arc<dyn EventSink>));
-        self.server.touch_session(session, Some(sink));
-        if peer.session.as_deref() != Some(session) {
-            peer.session = Some(session.to_owned());
+        self.server.touch_session(session, Some(sink))?;
+        if peer.session.as_ref() != Some(session) {
+            peer.session = Some(session.clone());
         }
+        Ok(())
     }
 
-    fn session_for(&self, needs: Needs, params: &Map<String, Value>, peer: &Peer) -> Result<String, Error> {
+    fn session_for(
+        &self,
+        needs: Needs,
+        params: &Map<String, Value>,
+        peer: &Peer,
+    ) -> Result<SessionKey, Error> {
         match (session_of(Some(params), peer)?, needs) {
             (Some(session), Needs::ItsSession) if !self.server.has_session(&session) => {
                 Err(Error::new(Code::InvalidSession, "Session not found"))
             }
             (Some(session), _) => Ok(session),
-            (None, Needs::AnySession) => Ok(self.server.new_session()),
+            (None, Needs::AnySession) => self.server.new_session(&peer.tenant),
             (None, Needs::ItsSession) => {
                 Err(Error::new(Code::ServerError, "'sessionId' parameter is required"))
             }
@@ -273,7 +293,7 @@ impl Rpc {
     async fn transaction(
         &self,
         peer: &mut Peer,
-        session: &str,
+        session: &SessionKey,
         params: Map<String, Value>,
         depth: usize,
     ) -> Result<Vec<Value>, Error> {
@@ -313,7 +333,7 @@ impl Rpc {
     async fn operation(
         &self,
         peer: &mut Peer,
-        session: &str,
+        session: &SessionKey,
         index: usize,
         operation: &Value,
         results: &[Value],
@@ -329,7 +349,7 @@ impl Rpc {
         if let Some(params) = operation.get_mut("params") {
             resolve_references(params, results)?;
             if let Value::Object(params) = params {
-                params.entry("sessionId").or_insert_with(|| session.into());
+                params.entry("sessionId").or_insert_with(|| session.id().into());
             }
         }
         let answer = match parse(operation) {
@@ -385,11 +405,13 @@ fn parse(message: Value) -> Result<Request, (Id<'static>, Error)> {
 }
 
 /// The session a request names, or the one the connection is bound to.
-fn session_of(params: Option<&Map<String, Value>>, peer: &Peer) -> Result<Option<String>, Error> {
+fn session_of(params: Option<&Map<String, Value>>, peer: &Peer) -> Result<Option<SessionKey>, Error> {
     match params.and_then(|p| p.get("sessionId")) {
         None | Some(Value::Null) => Ok(peer.session.clone()),
         Some(value) => match lenient_string(value) {
-            Some(session) if !session.is_empty() && session.len() <= 128 => Ok(Some(session)),
+            Some(session) if !session.is_empty() && session.len() <= 128 => {
+                Ok(Some(SessionKey::new(&peer.tenant, &session)))
+            }
             Some(session) if session.is_empty() => Ok(peer.session.clone()),
             _ => Err(Error::new(
                 Code::ServerError,

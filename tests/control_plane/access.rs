@@ -4,16 +4,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::client::within;
+use crate::client::{Connection, within};
 use crate::daemon::Daemon;
 
 const TOKEN: &str = "not-a-token-that-anybody-has";
 
 /// Opens a websocket; the status and text of the answer that refuses it.
-async fn enter(daemon: &Daemon, query: &str, headers: &[(&'static str, &str)]) -> Result<(), (u16, String)> {
+async fn open(
+    daemon: &Daemon,
+    query: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<WebSocketStream<TcpStream>, (u16, String)> {
     let stream = TcpStream::connect(daemon.address).await.unwrap();
     let url = format!("ws://{}/kurento{query}", daemon.address);
     let mut request = url.into_client_request().unwrap();
@@ -21,14 +26,7 @@ async fn enter(daemon: &Daemon, query: &str, headers: &[(&'static str, &str)]) -
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
     match within(tokio_tungstenite::client_async(request, stream)).await {
-        Ok((mut socket, _)) => {
-            use futures_util::{SinkExt, StreamExt};
-            let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {}});
-            socket.send(Message::text(ping.to_string())).await.unwrap();
-            let answer = within(socket.next()).await.unwrap().unwrap();
-            assert!(answer.to_text().unwrap().contains("pong"));
-            Ok(())
-        }
+        Ok((socket, _)) => Ok(socket),
         Err(Error::Http(refused)) => {
             let text = refused
                 .body()
@@ -38,6 +36,23 @@ async fn enter(daemon: &Daemon, query: &str, headers: &[(&'static str, &str)]) -
         }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// Opens a websocket with a query; the status and text of the answer that refuses it.
+pub(crate) async fn websocket(daemon: &Daemon, query: &str) -> Result<Connection, (u16, String)> {
+    open(daemon, query, &[]).await.map(Connection::on)
+}
+
+/// Opens a websocket and says something on it.
+pub(crate) async fn enter(
+    daemon: &Daemon,
+    query: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<(), (u16, String)> {
+    let mut connection = Connection::on(open(daemon, query, headers).await?);
+    let answer = connection.request("ping", json!({})).await.unwrap();
+    assert_eq!(answer["value"], "pong");
+    Ok(())
 }
 
 #[tokio::test]

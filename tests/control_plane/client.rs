@@ -54,8 +54,16 @@ async fn handshake(
     daemon: &Daemon,
     stream: TcpStream,
 ) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
+    enter(daemon, stream, "").await
+}
+
+async fn enter(
+    daemon: &Daemon,
+    stream: TcpStream,
+    query: &str,
+) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
     stream.set_nodelay(true).unwrap();
-    let url = format!("ws://{}/kurento", daemon.address);
+    let url = format!("ws://{}/kurento{query}", daemon.address);
     let (socket, _) = within(tokio_tungstenite::client_async(url, stream)).await?;
     Ok(socket)
 }
@@ -87,7 +95,7 @@ impl Connection {
         (Connection::on(socket), raw)
     }
 
-    fn on(socket: WebSocketStream<TcpStream>) -> Connection {
+    pub(crate) fn on(socket: WebSocketStream<TcpStream>) -> Connection {
         Connection {
             socket,
             session: String::new(),
@@ -97,7 +105,20 @@ impl Connection {
 
     /// A connection with a session of its own.
     pub(crate) async fn open(daemon: &Daemon) -> Connection {
-        let mut connection = Connection::bare(daemon).await;
+        Connection::bare(daemon).await.begin().await
+    }
+
+    /// A connection of who has a token, with a session of its own.
+    pub(crate) async fn with_token(daemon: &Daemon, token: &str) -> Connection {
+        let stream = TcpStream::connect(daemon.address).await.unwrap();
+        let socket = enter(daemon, stream, &format!("?access_token={token}"))
+            .await
+            .unwrap();
+        Connection::on(socket).begin().await
+    }
+
+    async fn begin(self) -> Connection {
+        let mut connection = self;
         let connected = connection.request("connect", json!({})).await.unwrap();
         connection.session = connected["sessionId"].as_str().unwrap().to_owned();
         connection

@@ -65,7 +65,7 @@ impl Daemon {
         Daemon::spawn(kms(), toml)
     }
 
-    /// Where the system gives at most this many file descriptors.
+    /// Where the system gives at most this many file descriptors, and all of them may be taken.
     pub(crate) fn with_descriptors(most: usize) -> Daemon {
         let mut command = without_variables("sh");
         command.args([
@@ -73,7 +73,7 @@ impl Daemon {
             &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
             env!("CARGO_BIN_EXE_kms"),
         ]);
-        Daemon::spawn(command, "")
+        Daemon::spawn(command, "[limits]\nmin_free_files = 0\n")
     }
 
     fn spawn(mut command: Command, toml: &str) -> Daemon {
@@ -114,10 +114,20 @@ impl Daemon {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends SIGHUP.
+    #[allow(dead_code, reason = "not every test that shares this file needs it")]
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let kill = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
             .status();
-        assert!(kill.unwrap().success(), "SIGTERM can't be sent");
+        assert!(kill.unwrap().success(), "SIG{name} can't be sent");
     }
 
     /// Waits for the daemon to end by itself.
@@ -190,7 +200,9 @@ fn read_log(child: &mut Child, log: Arc<Mutex<String>>) -> Receiver<SocketAddr> 
     let (found, listening) = sync_channel(1);
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            if let Some((_, url)) = line.split_once("listening on ws://")
+            if let Some((_, url)) = line
+                .split_once("listening on ws://")
+                .or_else(|| line.split_once("listening on wss://"))
                 && let Ok(address) = url.split('/').next().unwrap_or_default().parse()
             {
                 let _ = found.try_send(address);

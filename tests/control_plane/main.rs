@@ -16,4 +16,6 @@ mod order;
 mod request_cache;
 mod sessions;
 mod slow_reader;
+mod tenants;
+mod tls;
 mod wrong_types;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::events::MediaTranscodingStateChanged;
 use crate::object::lock;
 use crate::server::{Inner, Server};
+use crate::tenant::Tenant;
 use crate::types::{MediaTranscodingState, MediaType};
 
 /// Counts the conversions of an element's media and raises `MediaTranscodingStateChanged` with the first and the last of them.
@@ -73,7 +74,7 @@ impl Transcoding {
         kind.told = Some(state);
         let server = self.server.upgrade().map(|inner| Server { inner });
         // Released meanwhile: nobody listens any more.
-        if let Some(Ok(element)) = server.map(|s| s.object(&self.id)) {
+        if let Some(Ok((element, _))) = server.map(|s| s.find(&Tenant::Operator, &self.id)) {
             element.core().raise(&MediaTranscodingStateChanged {
                 state,
                 bin_name: format!("default_{}", media_type.lower()),

@@ -58,12 +58,12 @@ pub(super) fn class() -> Class<ServerManager> {
         .property("info", "Version, modules and capabilities.", |this| {
             this.core().server().map(|s| server_info(&s))
         })
-        .property("pipelines", "All pipelines.", |this| {
-            let pipelines = this.core().server().map(|s| s.objects_of("kurento.MediaPipeline")).unwrap_or_default();
+        .property_for("pipelines", "All pipelines; a tenant's own.", |_, call| {
+            let pipelines = call.server.objects_of(call.tenant(), "kurento.MediaPipeline");
             pipelines.into_iter().map(Ref::<names::MediaPipeline>::new).collect::<Vec<_>>()
         })
-        .property("sessions", "Ids of all sessions.", |this| {
-            this.core().server().map(|s| s.sessions()).unwrap_or_default()
+        .property_for("sessions", "Ids of all sessions; a tenant's own. The operator sees those of tenants as `tenant/id`.", |_, call| {
+            call.server.sessions(call.tenant())
         })
         .property("metadata", "Text the operator set for this server.", |this| {
             this.core().server().map(|s| s.settings().metadata.clone()).unwrap_or_default()
@@ -89,6 +89,8 @@ pub(super) fn class() -> Class<ServerManager> {
         .method("getUsedMemory", "Resident memory of the server, KiB.", |_, _, _: NoParams| used_memory())
         .event::<crate::events::ObjectCreated>()
         .event::<crate::events::ObjectDestroyed>()
+        // There is one manager: what one tenant writes here others would read.
+        .operators(&["setName", "setSendTagsInEvents", "addTag", "removeTag", "getTag", "getTags"])
 }
 
 fn server_info(server: &Server) -> ServerInfo {

@@ -29,8 +29,9 @@ pub(super) async fn create(call: Call, params: Map<String, Value>) -> Answer {
             ));
         }
     };
+    let leave = call.server.ask_leave(&call.session, &class)?;
     let object = make(call.clone(), constructor)?;
-    call.server.add(object.clone(), class.clone(), &call.session)?;
+    call.server.add(object.clone(), class.clone(), leave)?;
     if let Some(Value::Object(properties)) = params.get("properties") {
         set_properties(&call, &object, &class, properties).await;
     }
@@ -70,7 +71,7 @@ async fn set_properties(
 /// Tells an object's class and ancestors.
 pub(super) async fn describe(call: Call, params: Map<String, Value>) -> Answer {
     let id = required(&params, "object")?;
-    let (_, class) = call.server.find(&id)?;
+    let (_, class) = call.find(&id)?;
     call.server.hold(&call.session, &id)?;
     let hierarchy: Vec<String> = class.ancestors.iter().map(|a| a.qualified()).collect();
     Ok(Some(Map::from_iter([
@@ -82,6 +83,9 @@ pub(super) async fn describe(call: Call, params: Map<String, Value>) -> Answer {
 
 /// Releases an object and its children. Unknown objects are released already.
 pub(super) async fn release(call: Call, params: Map<String, Value>) -> Answer {
-    call.server.release(&required(&params, "object")?);
+    let id = required(&params, "object")?;
+    if call.find(&id).is_ok() {
+        call.server.release(&id);
+    }
     nothing()
 }

@@ -1,14 +1,20 @@
 //! Who may open a websocket: whose token is known, and whose page it comes from.
 
+mod jwt;
+
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use axum::http::header::{AUTHORIZATION, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use kms_core::Tenant;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
+
+pub use jwt::Signed;
+use jwt::{Flaw, Verifier};
 
 /// Who is refused waits for the answer, so that guessing takes long.
 const SLOW: Duration = Duration::from_secs(1);
@@ -19,8 +25,10 @@ const LOGGED: Duration = Duration::from_secs(1);
 
 /// Who may enter.
 pub struct Access {
-    /// Digests of tokens: they have one length, so comparing them tells nothing of a token's. None: everybody may enter.
+    /// Digests of tokens: they have one length, so comparing them tells nothing of a token's.
     tokens: Vec<[u8; 32]>,
+    /// None, and no tokens: everybody may enter.
+    signed: Option<Verifier>,
     /// Origins of pages; none: of all.
     origins: Vec<String>,
     waiting: Semaphore,
@@ -39,7 +47,25 @@ struct Refusals {
 enum Refusal {
     NoToken,
     WrongToken,
+    Expired,
+    NotForUs,
+    NoTenant,
     Origin,
+}
+
+/// Who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Visitor {
+    pub(super) tenant: Tenant,
+    /// How long the token is valid; none: for good.
+    pub(super) stays: Option<Duration>,
+}
+
+impl Visitor {
+    const OPERATOR: Visitor = Visitor {
+        tenant: Tenant::Operator,
+        stays: None,
+    };
 }
 
 impl Refusal {
@@ -49,27 +75,37 @@ impl Refusal {
                 "An access token is needed: in the query parameter access_token, or in a header Authorization: Bearer\n"
             }
             Refusal::WrongToken => "The access token is not known\n",
+            Refusal::Expired => "The access token has expired: ask for a new one\n",
+            Refusal::NotForUs => {
+                "The access token is not for this server, or not yet: see access.jwt_issuer and access.jwt_audience\n"
+            }
+            Refusal::NoTenant => {
+                "The access token names no tenant, 1 to 64 of a-z A-Z 0-9 . _ -: see access.jwt_tenant_claim\n"
+            }
             Refusal::Origin => "Pages of this origin may not connect: see access.origins\n",
         }
     }
 }
 
 impl Access {
-    /// Those who have one of these tokens, from pages of these origins; none: all.
-    pub fn new(tokens: &[String], origins: &[String]) -> Access {
+    /// Those who have one of these tokens, or a signed one, from pages of these origins; none: all. The error says what is wrong with a
+    /// key of signed tokens.
+    pub fn new(tokens: &[String], signed: Signed, origins: &[String]) -> Result<Access, String> {
         let origin = |origin: &String| origin.trim_end_matches('/').to_ascii_lowercase();
-        Access {
+        Ok(Access {
             tokens: tokens.iter().map(|token| digest(token)).collect(),
+            signed: Verifier::new(signed)?,
             origins: origins.iter().map(origin).collect(),
             waiting: Semaphore::new(MOST_WAITING),
             refused: Mutex::default(),
-        }
+        })
     }
 
     /// Lets somebody in, or gives the answer that refuses it, after a while.
-    pub(super) async fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Result<(), Response> {
-        let Err(refusal) = self.check(headers, query) else {
-            return Ok(());
+    pub(super) async fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Visitor, Response> {
+        let refusal = match self.check(headers, query) {
+            Ok(visitor) => return Ok(visitor),
+            Err(refusal) => refusal,
         };
         self.note(refusal);
         let Ok(_waits) = self.waiting.try_acquire() else {
@@ -82,12 +118,12 @@ impl Access {
         tokio::time::sleep(SLOW).await;
         let status = match refusal {
             Refusal::Origin => StatusCode::FORBIDDEN,
-            Refusal::NoToken | Refusal::WrongToken => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::UNAUTHORIZED,
         };
         Err((status, [("www-authenticate", "Bearer")], refusal.text()).into_response())
     }
 
-    fn check(&self, headers: &HeaderMap, query: Option<&str>) -> Result<(), Refusal> {
+    fn check(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Visitor, Refusal> {
         // Programs send no origin: it is browsers that pages are kept apart by.
         let origin = headers
             .get(ORIGIN)
@@ -98,8 +134,8 @@ impl Access {
         {
             return Err(Refusal::Origin);
         }
-        if self.tokens.is_empty() {
-            return Ok(());
+        if self.tokens.is_empty() && self.signed.is_none() {
+            return Ok(Visitor::OPERATOR);
         }
         let token = bearer(headers)
             .or_else(|| parameter(query?))
@@ -110,7 +146,20 @@ impl Access {
             .tokens
             .iter()
             .fold(false, |known, token| known | bool::from(token.ct_eq(&given)));
-        known.then_some(()).ok_or(Refusal::WrongToken)
+        if known {
+            return Ok(Visitor::OPERATOR);
+        }
+        let signed = self.signed.as_ref().ok_or(Refusal::WrongToken)?;
+        let known = signed.check(&token).map_err(|flaw| match flaw {
+            Flaw::Unknown => Refusal::WrongToken,
+            Flaw::Expired => Refusal::Expired,
+            Flaw::NotForUs => Refusal::NotForUs,
+            Flaw::NoTenant => Refusal::NoTenant,
+        })?;
+        Ok(Visitor {
+            stays: Some(known.left()),
+            tenant: known.tenant,
+        })
     }
 
     /// Counts a refusal, and logs it unless one was logged just now. Never with what was sent.
@@ -162,20 +211,25 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
+    fn of(tokens: &[&str], origins: &[&str]) -> Access {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        Access::new(&owned(tokens), Signed::default(), &owned(origins)).expect("no keys")
+    }
+
     #[test]
     fn who_has_a_token_enters() {
-        let access = Access::new(&["a-long-token-1".into(), "b+long token&2".into()], &[]);
+        let access = of(&["a-long-token-1", "b+long token&2"], &[]);
         let none = headers(&[]);
         for query in [
             "access_token=a-long-token-1",
             "x=1&access_token=b%2Blong+token%262",
         ] {
-            assert_eq!(access.check(&none, Some(query)), Ok(()), "{query}");
+            assert_eq!(access.check(&none, Some(query)), Ok(Visitor::OPERATOR), "{query}");
         }
         for token in ["Bearer a-long-token-1", "bearer  b+long token&2"] {
             assert_eq!(
                 access.check(&headers(&[("authorization", token)]), None),
-                Ok(()),
+                Ok(Visitor::OPERATOR),
                 "{token}"
             );
         }
@@ -195,17 +249,17 @@ mod tests {
         }
         let basic = headers(&[("authorization", "Basic a-long-token-1")]);
         assert_eq!(access.check(&basic, None), Err(Refusal::NoToken));
-        assert_eq!(Access::new(&[], &[]).check(&none, None), Ok(()));
+        assert_eq!(of(&[], &[]).check(&none, None), Ok(Visitor::OPERATOR));
     }
 
     #[test]
     fn pages_of_other_origins_do_not() {
-        let access = Access::new(&[], &["https://Example.org/".into()]);
+        let access = of(&[], &["https://Example.org/"]);
         let from = |origin: &str| access.check(&headers(&[("origin", origin)]), None);
-        assert_eq!(from("https://example.org"), Ok(()));
+        assert_eq!(from("https://example.org"), Ok(Visitor::OPERATOR));
         for other in ["http://example.org", "https://example.org.evil.test", "null", ""] {
             assert_eq!(from(other), Err(Refusal::Origin), "{other}");
         }
-        assert_eq!(access.check(&headers(&[]), None), Ok(()), "programs send none");
+        assert!(access.check(&headers(&[]), None).is_ok(), "programs send none");
     }
 }

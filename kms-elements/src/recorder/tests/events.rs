@@ -8,7 +8,7 @@ use kms_core::call::Call;
 use kms_core::object::lock;
 use kms_core::objects::MediaPipeline;
 use kms_core::verbs::VERBS;
-use kms_core::{Element, ElementCore, EventSink, Object, ObjectCore, Registry, Server, Settings};
+use kms_core::{Element, ElementCore, EventSink, Object, ObjectCore, Registry, Server, Settings, Tenant};
 use serde_json::json;
 
 use super::super::{Recordings, class};
@@ -75,11 +75,11 @@ impl Client {
         registry.module("elements", "Endpoints.");
         registry.class(class(&timeline, &recordings));
         let server = Server::new(registry, Settings::default());
-        let session = server.new_session();
+        let session = server.new_session(&Tenant::Operator).expect("a session");
         let (sender, events) = sync_channel(100);
         let sink: Arc<dyn EventSink> = Arc::new(Events(Mutex::new(sender)));
         let weak: Weak<dyn EventSink> = Arc::downgrade(&sink);
-        server.touch_session(&session, Some(weak));
+        server.touch_session(&session, Some(weak)).expect("a session");
         let mut client = Client {
             runtime: tokio::runtime::Runtime::new().expect("a runtime"),
             call: Call { server, session },
@@ -132,7 +132,7 @@ impl Client {
     }
 
     fn connect_to(&self, live: Live) -> Arc<dyn Element> {
-        let object = self.call.server.object(&self.pipeline).expect("a pipeline");
+        let (object, _) = self.call.find(&self.pipeline).expect("a pipeline");
         let pipeline: Arc<MediaPipeline> = object.into_any().downcast().expect("a pipeline");
         let camera = Camera {
             element: ElementCore::new(&pipeline, pipeline.core(), "kurento.Camera").expect("an element"),
@@ -140,7 +140,7 @@ impl Client {
         };
         let camera: Arc<dyn Element> = Arc::new(camera);
         pipeline.join(camera.clone());
-        let recorder = self.call.server.object(&self.recorder).expect("a recorder");
+        let (recorder, _) = self.call.find(&self.recorder).expect("a recorder");
         let recorder = recorder.into_element().expect("an element");
         pipeline
             .connect(&camera, &recorder, &[MediaType::Video], "default", "default")
