@@ -19,7 +19,7 @@ use headroom::Headroom;
 use hyper_util::rt::TokioTimer;
 use kms::edge;
 use kms_core::media::Timeline;
-use kms_core::{Registry, Room, Server, Settings};
+use kms_core::{Reach, Registry, Room, Server, Settings};
 use kms_elements::Engines;
 use kms_elements::http_post::Uploads;
 use kms_elements::recorder::Recordings;
@@ -92,7 +92,7 @@ fn run() -> Result<(), String> {
         Command::Version => println!("kms {}", env!("CARGO_PKG_VERSION")),
         Command::PrintConfig => print!("{}", config.to_documented_toml()),
         Command::Describe { json } => {
-            let (registry, _engines) = registry(&config)?;
+            let (registry, _engines) = registry(&config, &config.reach())?;
             let api = registry.api();
             match json {
                 true => println!("{:#}", api.to_json()),
@@ -196,14 +196,14 @@ fn raise_descriptor_limit() {
 }
 
 /// The classes of this server, and what their media is carried by.
-fn registry(config: &Config) -> Result<(Registry, Engines), String> {
+fn registry(config: &Config, reach: &[Reach; 2]) -> Result<(Registry, Engines), String> {
     let webrtc = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
     let engines = Engines {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
         timeline: Timeline::start()
             .map_err(|e| e.to_string())?
             .with_hardware_encoders(config.media.hardware_encoders),
-        recordings: Recordings::start(config.recorder.storage())
+        recordings: Recordings::start(config.recorder.storage(reach))
             .map_err(|e| format!("recorders can't start: {e}"))?,
         uploads: Uploads::new(config.uploads.max_unindexed_bytes),
         images: kms_filters::images(),
@@ -223,12 +223,24 @@ fn registry(config: &Config) -> Result<(Registry, Engines), String> {
     let mut registry = Registry::new();
     kms_elements::register(&mut registry, &engines, defaults).map_err(|e| e.to_string())?;
     let models = kms_filters::Models::load(&config.filters.models())?;
-    kms_filters::register(&mut registry, &engines.timeline, &models);
+    kms_filters::register(
+        &mut registry,
+        &engines.timeline,
+        &models,
+        &config.filters.tenant_gstreamer_elements.0,
+    );
     Ok((registry, engines))
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let (registry, engines) = registry(&config)?;
+    let reach = config.reach();
+    for each in &reach {
+        each.open_gateway()
+            .await
+            .map_err(|e| format!("the gateway to other hosts can't be opened: {e}"))?;
+    }
+    let (registry, engines) = registry(&config, &reach)?;
+    let [reach, tenants_reach] = reach;
     let headroom = Headroom::new(config.limits.headroom());
     tokio::spawn(headroom.clone().watch());
     let room = headroom.clone();
@@ -238,6 +250,8 @@ async fn serve(config: Config) -> Result<(), String> {
         build_time: env!("KMS_BUILD_TIME").to_owned(),
         limits: config.limits.of_clients(),
         room: Room(Arc::new(move || room.ask())),
+        reach,
+        tenants_reach,
     };
     let server = Server::new(registry, settings);
     let listener = TcpListener::bind(config.server.listen).await.map_err(|e| {

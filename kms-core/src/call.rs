@@ -8,6 +8,7 @@ use crate::class::ClassEntry;
 use crate::element::Element;
 use crate::hub::Hub;
 use crate::object::Object;
+use crate::reach::Reach;
 use crate::server::Server;
 use crate::tenant::{SessionKey, Tenant};
 
@@ -24,6 +25,11 @@ impl Call {
     /// Who calls.
     pub fn tenant(&self) -> &Tenant {
         self.session.tenant()
+    }
+
+    /// What may be reached on behalf of who calls.
+    pub fn reach(&self) -> Reach {
+        self.server.reach(self.tenant())
     }
 
     /// The object of this id and its class. Error 40101 if there is none, or the caller does not see it.

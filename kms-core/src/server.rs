@@ -13,6 +13,7 @@ use crate::events::{ObjectCreated, ObjectDestroyed};
 use crate::limits::{Kind, Ledger, Limits, Place};
 use crate::object::{Object, lock};
 use crate::objects::ServerManager;
+use crate::reach::Reach;
 use crate::registry::Registry;
 use crate::session::Sessions;
 use crate::tenant::{SessionKey, Tenant};
@@ -24,7 +25,7 @@ pub trait EventSink: Send + Sync {
 }
 
 /// Settings of the control plane.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// How long an answer can be asked for again with the same `id` and `sessionId`. Kurento: 20 s.
     pub request_cache: Duration,
@@ -36,6 +37,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether the machine has room for another object.
     pub room: Room,
+    /// What may be reached on behalf of the operator.
+    pub reach: Reach,
+    /// What may be reached on behalf of tenants.
+    pub tenants_reach: Reach,
 }
 
 /// Asked before an object is made: an error says what the machine lacks. By default there is always room.
@@ -48,12 +53,6 @@ impl Default for Room {
     }
 }
 
-impl std::fmt::Debug for Room {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Room")
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -62,6 +61,8 @@ impl Default for Settings {
             build_time: String::new(),
             limits: Limits::default(),
             room: Room::default(),
+            reach: Reach::default(),
+            tenants_reach: Reach::default(),
         }
     }
 }
@@ -156,6 +157,14 @@ impl Server {
     /// The server's id, new at each start.
     pub fn id(&self) -> &str {
         &self.inner.id
+    }
+
+    /// What may be reached on somebody's behalf.
+    pub fn reach(&self, tenant: &Tenant) -> Reach {
+        match tenant {
+            Tenant::Operator => self.inner.settings.reach.clone(),
+            Tenant::Named(_) => self.inner.settings.tenants_reach.of(tenant),
+        }
     }
 
     /// A new number for an element in a graph.

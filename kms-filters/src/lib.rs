@@ -36,13 +36,19 @@ pub fn images() -> Arc<dyn Images> {
     Arc::new(image::Fetcher)
 }
 
-/// Registers module `filters`, which official clients refuse to be without, and module `chroma`.
-pub fn register(registry: &mut Registry, timeline: &Timeline, models: &Models) {
+/// Registers module `filters`, which official clients refuse to be without, and module `chroma`. `elements_for_tenants`: names of elements
+/// that tenants may put into a `GStreamerFilter`.
+pub fn register(
+    registry: &mut Registry,
+    timeline: &Timeline,
+    models: &Models,
+    elements_for_tenants: &[String],
+) {
     one_thread();
     named::register(timeline, models);
     registry.module("filters", "Filters that change media on its way.");
     registry.class(faces::overlay(timeline, models));
-    registry.class(gstreamer::class(timeline));
+    registry.class(gstreamer::class(timeline, elements_for_tenants));
     registry.class(mosaic::class(timeline, models));
     registry.class(onnx::class(timeline));
     registry.class(overlay::class(timeline));

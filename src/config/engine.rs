@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
-use kms_elements::recorder::{S3, Storage};
+use kms_core::Reach;
+use kms_elements::recorder::{Proxies, S3, Storage};
 use kms_elements::rtp::PortRange;
 use kms_elements::webrtc::api::{EngineSettings, GatherSettings};
 use kms_filters::ModelPaths;
@@ -15,8 +16,12 @@ const FIRST_PORT: u16 = 1024;
 
 impl Recorder {
     /// Where recordings go that don't stay here.
-    pub(crate) fn storage(&self) -> Storage {
+    pub(crate) fn storage(&self, [operators, tenants]: &[Reach; 2]) -> Storage {
         Storage {
+            proxies: Proxies {
+                operators: operators.proxy(),
+                tenants: tenants.proxy(),
+            },
             spool: self.spool.clone(),
             s3: S3 {
                 endpoint: self.s3_endpoint.clone(),

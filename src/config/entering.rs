@@ -1,9 +1,12 @@
 //! What the configuration means for who may enter, and how much they may take.
 
 use kms::edge::Signed;
+use kms_core::Reach;
 use kms_core::limits::{Bound, Limits};
+use kms_core::reach::Rules;
 
 use super::schema::{Access, Server};
+use super::setting::{Directories, Networks};
 use crate::headroom::Needs;
 use crate::tls::Files;
 
@@ -31,6 +34,29 @@ impl Server {
             certificate: self.tls_certificate.clone()?,
             private_key: self.tls_private_key.clone()?,
         })
+    }
+}
+
+impl super::Config {
+    /// What may be reached on behalf of the operator, and of tenants.
+    pub(crate) fn reach(&self) -> [Reach; 2] {
+        let (files, network) = (&self.files, &self.network);
+        let rules = |roots: Option<&Directories>, deny: &[&Networks], keys| Rules {
+            roots: roots.map(|roots| roots.0.clone()),
+            allow: network.allow.0.clone(),
+            deny: deny.iter().flat_map(|networks| networks.0.clone()).collect(),
+            keys,
+        };
+        let own = Some(&files.roots).filter(|roots| !roots.0.is_empty());
+        [
+            rules(own, &[&network.deny], ["files.roots", "network.deny"]),
+            rules(
+                Some(&files.tenant_roots),
+                &[&network.deny, &network.tenant_deny],
+                ["files.tenant_roots", "network.tenant_deny"],
+            ),
+        ]
+        .map(Reach::new)
     }
 }
 

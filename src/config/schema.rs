@@ -7,8 +7,8 @@ use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
 use super::setting::{
-    BaseUrl, Bounds, Interfaces, LogFilter, LogFormat, Origins, Secret, Setting, SigningSecret, Tokens,
-    UrlPath,
+    BaseUrl, Bounds, Directories, Interfaces, LogFilter, LogFormat, Names, Networks, Origins, Secret,
+    Setting, SigningSecret, Tokens, UrlPath,
 };
 use super::turn_url::TurnUrl;
 
@@ -295,6 +295,32 @@ sections! {
         max_cpu_percent: usize = 0,
     }
 
+    /// Files that players, recorders, images and models may name, with links followed. What lies elsewhere is refused with error 40107.
+    files: Files {
+        /// Directories of files that the operator may name, with spaces or commas between them. Empty: all that the daemon itself may read and write.
+        roots: Directories = Directories::default(),
+
+        /// Directories of files that tenants may name. `{tenant}` stands for the tenant's name: with `/var/lib/kms/tenants/{tenant}` each
+        /// has a directory that the others can't reach. Empty: tenants have no files.
+        tenant_roots: Directories = Directories::default(),
+    }
+
+    /// Hosts that players, recorders and images may name. Names are looked up, and the addresses that they mean are asked about, whenever they are
+    /// connected to; redirections too. What is denied is refused with error 40107, or with an Error event when it shows later. Media
+    /// of WebRTC and RTP goes where clients say, and is not asked about.
+    network: Network {
+        /// Addresses and networks, such as `10.0.0.0/8, 2001:db8::1`, that may be reached, whatever the other keys say.
+        allow: Networks = Networks::default(),
+
+        /// Addresses and networks that may not be reached. Where there are any, playlists (HLS, DASH) and cameras over UDP can't be played.
+        deny: Networks = Networks::default(),
+
+        /// Addresses and networks that may not be reached on behalf of tenants. The default are those of this machine, and those that clouds tell
+        /// machines their secrets at. Add private networks (`10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7`) if tenants have nothing
+        /// to look for there.
+        tenant_deny: Networks = Networks::of_this_machine(),
+    }
+
     /// Sessions of application servers, and the collection of those that went away.
     session: Session {
         /// Period of the sweep that collects sessions: one not heard of for a whole period is collected at the next
@@ -445,6 +471,10 @@ sections! {
         /// A model (ONNX) that gives a vector for a face, by which `MosaicFilter` recognises who is enrolled. Empty: OpenCV's local binary
         /// patterns compare faces, which need no model.
         face_recognizer_model: Option<PathBuf> = None,
+
+        /// Names of GStreamer's elements that tenants may put into a `GStreamerFilter`, such as `videobalance, videoflip`. Empty: none. The operator may
+        /// use all that can't reach files and networks.
+        tenant_gstreamer_elements: Names = Names::default(),
     }
 
     /// What `PlayerEndpoint`s read.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
@@ -235,6 +236,73 @@ impl Setting for Tokens {
             true => quoted(""),
             false => quoted("(set)"),
         }
+    }
+}
+
+/// Directories, as absolute paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Directories(pub(crate) Vec<PathBuf>);
+
+impl Setting for Directories {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "absolute paths, with spaces or commas between them";
+    fn from_text(text: &str) -> Result<Self, String> {
+        match several(text).find(|path| !path.starts_with('/')) {
+            Some(wrong) => Err(format!("{wrong:?} is none")),
+            None => Ok(Directories(several(text).map(PathBuf::from).collect())),
+        }
+    }
+    fn to_toml(&self) -> String {
+        let paths: Vec<_> = self.0.iter().map(|path| path.to_string_lossy()).collect();
+        quoted(&paths.join(" "))
+    }
+}
+
+/// Networks of the internet protocol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Networks(pub(crate) Vec<IpNet>);
+
+impl Networks {
+    /// Loopback, link-local, unspecified, multicast and broadcast addresses (RFC 6890), and two of clouds' metadata services that are none
+    /// of these.
+    pub(super) fn of_this_machine() -> Networks {
+        const THEM: &str = "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255 100.100.100.200 \
+                            ::/128 ::1/128 fe80::/10 ff00::/8 fd00:ec2::254";
+        Networks::from_text(THEM).unwrap_or_default()
+    }
+}
+
+impl Setting for Networks {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str =
+        "addresses and networks such as 10.0.0.0/8 or 2001:db8::1, with spaces or commas between them";
+    fn from_text(text: &str) -> Result<Self, String> {
+        let network = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match several(text).find(|text| network(text).is_err()) {
+            Some(wrong) => Err(format!("{wrong:?} is none")),
+            None => Ok(Networks(
+                several(text).filter_map(|text| network(text).ok()).collect(),
+            )),
+        }
+    }
+    fn to_toml(&self) -> String {
+        let networks: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        quoted(&networks.join(" "))
+    }
+}
+
+/// Names of elements of GStreamer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+impl Setting for Names {
+    const KIND: Kind = Kind::String;
+    const EXPECTED: &'static str = "names, with spaces or commas between them";
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Names(several(text).map(str::to_owned).collect()))
+    }
+    fn to_toml(&self) -> String {
+        quoted(&self.0.join(" "))
     }
 }
 

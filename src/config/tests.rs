@@ -66,6 +66,11 @@ limits.requests_per_second = 0
 limits.min_free_files = 64
 limits.min_free_memory_mib = 64
 limits.max_cpu_percent = 0
+files.roots = ""
+files.tenant_roots = ""
+network.allow = ""
+network.deny = ""
+network.tenant_deny = "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 ::/128 ::1/128 fe80::/10 ff00::/8 fd00:ec2::254/128"
 session.garbage_collector_period_s = 240
 session.request_cache_s = 20
 log.level = "info"
@@ -91,6 +96,7 @@ webrtc.bandwidth_estimation = "auto"
 media.hardware_encoders = true
 filters.face_detector_model = ""
 filters.face_recognizer_model = ""
+filters.tenant_gstreamer_elements = ""
 player.verify_certificates = true
 recorder.spool = "/var/lib/kms/spool"
 recorder.s3_endpoint = ""
@@ -268,7 +274,7 @@ fn what_is_wrong_in_the_file_is_refused_with_its_line() {
         ),
         (
             "[log]\n[wbrtc]",
-            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [limits], [session], [log], [uploads], [webrtc]",
+            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [limits], [files], [network], [session], [log], [uploads], [webrtc]",
         ),
         (
             "listen = 1",

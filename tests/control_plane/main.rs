@@ -18,4 +18,5 @@ mod sessions;
 mod slow_reader;
 mod tenants;
 mod tls;
+mod tokens;
 mod wrong_types;

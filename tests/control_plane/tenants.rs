@@ -1,36 +1,16 @@
 //! Tenants share a server and must not know of each other.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::client::{Connection, Outcome, code};
 use crate::daemon::Daemon;
+use crate::tokens::{OPERATOR, daemon, token};
 
-const SECRET: &str = "a secret of these tests, long enough";
-const OPERATOR: &str = "the-token-of-the-operator";
 const MANAGER: &str = "manager_ServerManager";
 /// What clocks may differ by, as the configuration's documentation says.
 const LEEWAY: i64 = 60;
-
-fn daemon(more: &str) -> Daemon {
-    Daemon::with_config(&format!(
-        "[access]\njwt_secret = \"{SECRET}\"\ntokens = \"{OPERATOR}\"\n{more}"
-    ))
-}
-
-/// A tenant's token, valid for some seconds.
-fn token(tenant: &str, seconds: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
-    let claims = json!({"tenant": tenant, "exp": now + seconds});
-    encode(
-        &Header::default(),
-        &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )
-    .unwrap()
-}
 
 async fn enter(daemon: &Daemon, tenant: &str) -> Connection {
     Connection::with_token(daemon, &token(tenant, 3600)).await

@@ -15,10 +15,14 @@ mod models;
 mod network;
 mod overlays;
 mod player;
+mod reach;
 mod recorder;
 mod recorder_faults;
 mod recorder_segments;
 mod recorder_tutorial;
 mod recorder_upload;
 mod rtp;
+#[path = "../control_plane/tokens.rs"]
+#[allow(dead_code, reason = "shared with another test, which uses more of it")]
+mod tokens;
 mod vanishing;

@@ -174,8 +174,13 @@ async fn wait_for_position(player: &PlayerEndpoint, at_least: i64) {
 
 /// A web server that answers every request with this.
 fn web_server(answer: impl Into<String>) -> String {
+    web_server_at("127.0.0.1", answer)
+}
+
+/// The same at this address.
+pub(crate) fn web_server_at(address: &str, answer: impl Into<String>) -> String {
     let answer = answer.into();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
@@ -188,20 +193,17 @@ fn web_server(answer: impl Into<String>) -> String {
 }
 
 /// A web server for the files of a folder, ended with this value.
-struct Files(Child, String);
+pub(crate) struct Files(Child, pub(crate) String);
 
 impl Files {
     fn serve(folder: &Path) -> Files {
+        Files::serve_at("127.0.0.1", folder)
+    }
+
+    /// The same at this address.
+    pub(crate) fn serve_at(address: &str, folder: &Path) -> Files {
         let mut child = Command::new("python3")
-            .args([
-                "-u",
-                "-m",
-                "http.server",
-                "0",
-                "--bind",
-                "127.0.0.1",
-                "--directory",
-            ])
+            .args(["-u", "-m", "http.server", "0", "--bind", address, "--directory"])
             .arg(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -212,7 +214,7 @@ impl Files {
             .read_line(&mut line)
             .unwrap();
         let port = line.split(' ').nth(5).unwrap_or_else(|| panic!("{line:?}"));
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("http://{address}:{port}");
         Files(child, url)
     }
 }

@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use protocol::Error;
 
+use crate::reach::Reach;
+
 /// A colour as it is in video: Y, Cb and Cr by ITU-R BT.601, of video range. Red, green and blue are 0 to 1.
 pub fn ycbcr([r, g, b]: [f32; 3]) -> [u8; 3] {
     let y = 16.0 + 65.481 * r + 128.553 * g + 24.966 * b;
@@ -57,7 +59,7 @@ pub type Fetching = Pin<Box<dyn Future<Output = Result<Planes, Error>> + Send>>;
 /// Fetches images by URI.
 pub trait Images: Send + Sync {
     /// The image at a URI, as large as fills this size, what is beyond cut off at both sides. Error 40107 with the reason if it can't be had.
-    fn fill(&self, uri: String, size: (u32, u32)) -> Fetching;
+    fn fill(&self, uri: String, reach: Reach, size: (u32, u32)) -> Fetching;
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ pub(super) fn origin() -> (Origin, watch::Receiver<Option<Room>>) {
         uri: "appsrc://".into(),
         live: false,
         camera: None,
+        leads_on: false,
         set_up: Box::new(set_up),
     };
     (origin, room)

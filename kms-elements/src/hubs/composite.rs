@@ -312,11 +312,11 @@ pub(super) fn class(timeline: &Timeline, images: &Arc<dyn Images>) -> Class<Comp
         "setBackgroundImage",
         "Lays an image behind the pictures, as large as fills the canvas, in the place of the colour or the one before; also while media flows. \
          Answers once it is there. Error 40107 with the reason if it can't be had. Not in Kurento.",
-        move |this, _, p: SetBackgroundImage| {
+        move |this, call, p: SetBackgroundImage| {
             let images = images.clone();
             async move {
                 let mine = lock(&this.arranged.settings).asked_for_image();
-                let image = images.fill(p.uri, this.arranged.size).await?;
+                let image = images.fill(p.uri, call.reach(), this.arranged.size).await?;
                 let mut settings = lock(&this.arranged.settings);
                 // Else another was asked for meanwhile, or none.
                 if settings.images == mine {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use gst::prelude::*;
+use kms_core::Reach;
 use kms_core::media::{Report, Timeline};
 use retina::client::{
     Credentials, InitialSequenceNumberPolicy, InitialTimestampPolicy, PacketItem, PlayOptions, Playing,
@@ -34,6 +35,8 @@ const MOVED: std::ops::Range<u16> = 300..400;
 const UNAUTHORIZED: u16 = 401;
 const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
+/// Where cameras listen (RFC 2326, section 3.2); only names are looked up with it.
+const RTSP_PORT: u16 = 554;
 const UNSUPPORTED_TRANSPORT: u16 = 461;
 
 /// Where a camera is, who may see it, and the thread that reads it.
@@ -42,16 +45,39 @@ pub(crate) struct Address {
     url: url::Url,
     credentials: Option<(String, String)>,
     thread: ReadingThread,
+    reach: Reach,
 }
 
 impl Address {
     /// A URL without user and password, and these. `None`: no thread can be had to read cameras.
-    pub(super) fn new(url: url::Url, credentials: Option<(String, String)>) -> Option<Address> {
+    pub(super) fn new(url: url::Url, credentials: Option<(String, String)>, reach: Reach) -> Option<Address> {
         Some(Address {
             url,
             credentials,
             thread: least_busy()?,
+            reach,
         })
+    }
+
+    /// The URL with an address in it that may be reached, where not all may be.
+    async fn checked(&self) -> Result<url::Url, Failure> {
+        let mut url = self.url.clone();
+        if !self.reach.is_limited() {
+            return Ok(url);
+        }
+        let found = self
+            .reach
+            .resolve(url.host_str().unwrap_or_default(), RTSP_PORT)
+            .await;
+        let found = found.map_err(|why| Failure::new(gst::ResourceError::NotAuthorized, &why))?;
+        let address = found.first().map(std::net::SocketAddr::ip);
+        match address.map(|ip| url.set_ip_host(ip)) {
+            Some(Ok(())) => Ok(url),
+            _ => Err(Failure::new(
+                gst::ResourceError::NotFound,
+                "the camera has no address",
+            )),
+        }
     }
 }
 
@@ -199,6 +225,7 @@ impl Reading {
 
     /// Brings the camera to send. The caps of each stream of it that it sends.
     async fn begin(&self, address: Address) -> Result<(Session<Playing>, Vec<Option<gst::Caps>>), Failure> {
+        let url = address.checked().await?;
         let credentials = address
             .credentials
             .map(|(username, password)| Credentials { username, password });
@@ -207,7 +234,7 @@ impl Reading {
             .user_agent(concat!("kms/", env!("CARGO_PKG_VERSION")).to_owned())
             .session_id(SessionIdPolicy::UseFirst)
             .teardown(TeardownPolicy::Auto);
-        let mut session = Session::describe(address.url, options).await?;
+        let mut session = Session::describe(url, options).await?;
         let mut described = rtsp::described(session.sdp()).into_iter();
         let (mut caps, mut kinds) = (Vec::new(), Vec::new());
         for index in 0..session.streams().len() {

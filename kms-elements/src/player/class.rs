@@ -66,12 +66,13 @@ pub(crate) fn class(timeline: &Timeline, defaults: Defaults) -> Class<PlayerEndp
     .extends(uri_endpoint())
     .constructor(move |call, p: Create| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
-        let uri = PlayerUri::parse(&p.uri)?;
+        let uri = PlayerUri::parse(&p.uri)?.within(&call.reach())?;
         let cache = u32::try_from(p.network_cache).ok().filter(|c| *c <= 60_000);
         let cache = cache.ok_or_else(|| Error::new(Code::IllegalParam, "networkCache should be 0 to 60000 milliseconds"))?;
         let reading = Reading {
             cache,
             verify_certificates: defaults.verify_certificates,
+            reach: call.reach(),
         };
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.PlayerEndpoint")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;

@@ -114,7 +114,7 @@ impl PlayerEndpoint {
             playing.number += 1;
             playing.ended = false;
             let listener: Weak<dyn Listener> = self.this.clone();
-            let origin = self.uri.origin(self.reading, !playing.refused);
+            let origin = self.uri.origin(self.reading.clone(), !playing.refused);
             let session = Session::new(playing.number, origin, &self.timeline, listener);
             playing.session = Some(session.map_err(|error| {
                 tracing::error!(uri = %self.uri, detail = %self.uri.redact(&error.detail), "{error}");

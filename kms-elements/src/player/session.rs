@@ -46,6 +46,8 @@ pub(crate) struct Origin {
     pub(crate) live: bool,
     /// A camera that is read without GStreamer's source, and where.
     pub(crate) camera: Option<Address>,
+    /// Whether what is read may name other sources that are read then: playlists, session descriptions.
+    pub(crate) leads_on: bool,
     /// Sets up GStreamer's source of such a URI, before it is opened.
     pub(crate) set_up: Box<dyn Fn(&gst::Element) + Send + Sync>,
 }
@@ -205,6 +207,22 @@ fn reader(origin: Origin, streams: &Arc<Streams>) -> Result<gst::Element, gst::g
         .property("uri", &origin.uri)
         .property("caps", playable_caps())
         .build()?;
+    if !origin.leads_on {
+        reader.connect("autoplug-continue", false, |values| {
+            let bin: gst::Element = values.first()?.get().ok()?;
+            let caps: gst::Caps = values.get(2)?.get().ok()?;
+            let name = caps.structure(0).map(|s| s.name().as_str()).unwrap_or_default();
+            let leads_on = LEAD_ON.contains(&name);
+            if leads_on {
+                gst::element_error!(
+                    bin,
+                    gst::ResourceError::NotAuthorized,
+                    ("it is a playlist ({name}), which names other sources: those may not be reached here")
+                );
+            }
+            Some((!leads_on).to_value())
+        });
+    }
     reader.connect("source-setup", false, move |values| {
         if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
             (origin.set_up)(&source);
@@ -213,6 +231,18 @@ fn reader(origin: Origin, streams: &Arc<Streams>) -> Result<gst::Element, gst::g
     });
     Ok(reader)
 }
+
+/// Types of media that are no media, but say where it is.
+const LEAD_ON: [&str; 8] = [
+    "application/x-hls",
+    "application/dash+xml",
+    "application/vnd.ms-sstr+xml",
+    "application/sdp",
+    "application/x-rtsp-sdp",
+    "application/smil",
+    "application/x-gst-av-concat",
+    "text/uri-list",
+];
 
 /// What is handed on as it is: the codecs we know, and raw media. All else is decoded.
 fn playable_caps() -> gst::Caps {

@@ -1,8 +1,10 @@
 //! URIs of players, whose user and password are nobody's business but the camera's.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use gst::prelude::*;
+use kms_core::Reach;
 use percent_encoding::percent_decode_str;
 use protocol::{Code, Error};
 
@@ -10,12 +12,14 @@ use super::camera::Address;
 use super::session::Origin;
 
 /// How media is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Reading {
     /// Milliseconds that packets from a camera may be late.
     pub(super) cache: u32,
     /// Whether certificates of cameras and servers have to be signed by an authority that this machine knows.
     pub(super) verify_certificates: bool,
+    /// What may be reached on behalf of who plays.
+    pub(super) reach: Reach,
 }
 
 /// What can be played. Printed, it shows no user and no password.
@@ -56,19 +60,50 @@ impl PlayerUri {
         })
     }
 
+    /// The same, if it may be reached. Error 40107 if not; of hosts known by a name that is found out when they are connected to.
+    pub(super) fn within(self, reach: &Reach) -> Result<PlayerUri, Error> {
+        let refused = |why: String| Err(Error::new(Code::IllegalParam, format!("uri: {why}")));
+        let Some((host, _)) = self.host() else {
+            let (path, _) = gst::glib::filename_from_uri(&self.full)
+                .map_err(|e| Error::new(Code::IllegalParam, format!("uri: {}", e.message())))?;
+            return PlayerUri::parse(&reach.file(&path)?.to_string_lossy());
+        };
+        match host.parse::<IpAddr>() {
+            Ok(ip) if !reach.allows(ip) => refused(reach.denial(&host)),
+            Ok(_) => Ok(self),
+            // GStreamer looks these up by itself.
+            Err(_) if reach.is_limited() && !self.goes_through_us() => {
+                refused("where addresses are limited, only http, https, rtsp and rtspt may name a host; others need its IP address".into())
+            }
+            Err(_) => Ok(self),
+        }
+    }
+
+    /// Whether this server connects to its host itself.
+    fn goes_through_us(&self) -> bool {
+        let scheme = self.full.split_once("://").map_or("", |(scheme, _)| scheme);
+        ["http", "https", "rtsp", "rtspt"]
+            .iter()
+            .any(|s| scheme.eq_ignore_ascii_case(s))
+    }
+
     /// For a session that plays it. `over_tcp`: a camera is asked for TCP, as all are at first; otherwise GStreamer tries what
     /// else there is.
     pub(super) fn origin(&self, reading: Reading, over_tcp: bool) -> Origin {
         Origin {
             uri: self.full.clone(),
             live: self.is_live(),
-            camera: self.camera().filter(|_| over_tcp),
-            set_up: Box::new(move |source| set_up_source(source, reading)),
+            // What GStreamer would look up, and where it would send packets to, is beyond our reach.
+            camera: self
+                .camera(&reading.reach)
+                .filter(|_| over_tcp || reading.reach.is_limited()),
+            leads_on: !reading.reach.is_limited(),
+            set_up: Box::new(move |source| set_up_source(source, &reading)),
         }
     }
 
     /// Where a camera is, if it is one that can be asked for TCP.
-    fn camera(&self) -> Option<Address> {
+    fn camera(&self, reach: &Reach) -> Option<Address> {
         let (scheme, rest) = self.shown.split_once("://")?;
         let over_tcp = ["rtsp", "rtspt"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
         let url = over_tcp.then(|| url::Url::parse(&format!("rtsp://{rest}")).ok());
@@ -77,7 +112,7 @@ impl PlayerUri {
             let (user, password) = secret.split_once(':').unwrap_or((secret, ""));
             (unescaped(user), unescaped(password))
         });
-        Address::new(url??, credentials)
+        Address::new(url??, credentials, reach.clone())
     }
 
     /// User and password, as they are written.
@@ -119,7 +154,7 @@ impl PlayerUri {
 pub(super) const BAD_CERTIFICATE: &str = "its certificate is not accepted: it is for another name, out of date, or of an authority that this \
                                           machine doesn't know (see player.verify_certificates)";
 
-fn set_up_source(source: &gst::Element, reading: Reading) {
+fn set_up_source(source: &gst::Element, reading: &Reading) {
     let set = |name: &str, value: &str| {
         if source.has_property(name) {
             source.set_property_from_str(name, value);
@@ -134,6 +169,9 @@ fn set_up_source(source: &gst::Element, reading: Reading) {
     } else if source.has_property("user-agent") {
         // HTTP: seconds.
         set("timeout", "10");
+        if let Some(proxy) = reading.reach.proxy() {
+            set("proxy", &proxy);
+        }
     }
     if !reading.verify_certificates {
         set("tls-validation-flags", "0");

@@ -17,7 +17,7 @@ use super::recordings::Recordings;
 use super::segments::GapsFixMethod;
 use super::snapshot::{self, SnapshotFormat};
 use super::upload::Place;
-use super::uri;
+use super::uri::{self, Target};
 use crate::endpoint::uri_endpoint;
 
 params! {
@@ -79,7 +79,8 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
         })?;
         let options = Options {
             naming: Arc::new(Naming::new(
-                uri::target(&p.uri)?,
+                uri::target(&p.uri)?.within(&call.reach())?,
+                call.reach(),
                 recordings.in_use().clone(),
                 recordings.uploads().clone(),
             )),
@@ -162,10 +163,12 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
          a uri that of the file it was written to. What is encoded is shown from a keyframe on, which the source is asked for: \
          from one that can't be asked the picture comes with its next. Error 40111 if no video is connected or none comes within \
          10 s. Not in Kurento.",
-        |this, _, p: TakeSnapshot| async move {
-            let target = p.uri.as_deref().map(uri::target).transpose()?;
+        |this, call, p: TakeSnapshot| async move {
+            let reach = call.reach();
+            let within = |target: Target| target.within(&reach);
+            let target = p.uri.as_deref().map(|uri| uri::target(uri).and_then(within)).transpose()?;
             let picture = this.take_picture(p.format).await?;
-            snapshot::deliver(picture, target, this.core().name(), this.uploads().clone()).await
+            snapshot::deliver(picture, target.map(|target| (target, reach)), this.core().name(), this.uploads().clone()).await
         },
     )
     .event::<FileRecorded>()

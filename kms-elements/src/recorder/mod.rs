@@ -49,7 +49,7 @@ mod writer;
 pub use class::class;
 pub use endpoint::RecorderEndpoint;
 pub use recordings::Recordings;
-pub use upload::{S3, Storage};
+pub use upload::{Proxies, S3, Storage};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
+use kms_core::Reach;
 use kms_core::object::lock;
 
 use tokio::sync::watch;
@@ -53,6 +54,8 @@ impl Drop for Taken {
 /// The files of one recorder, one after the other. What it does touches the disk.
 pub(super) struct Naming {
     target: Target,
+    /// What may be reached on behalf of who records.
+    reach: Reach,
     in_use: InUse,
     uploads: Uploads,
     /// Who hears what became of files that go to a server.
@@ -67,9 +70,10 @@ pub(super) struct Naming {
 
 impl Naming {
     /// One that has begun no file.
-    pub(super) fn new(target: Target, in_use: InUse, uploads: Uploads) -> Naming {
+    pub(super) fn new(target: Target, reach: Reach, in_use: InUse, uploads: Uploads) -> Naming {
         Naming {
             target,
+            reach,
             in_use,
             uploads,
             tell: OnceLock::new(),
@@ -95,6 +99,7 @@ impl Naming {
             return self.uploads.check();
         }
         let path = self.example(name);
+        self.reach.file(&path).map_err(io::Error::other)?;
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
         let existed = path.exists();
         OpenOptions::new().create(true).append(true).open(&path)?;
@@ -122,6 +127,7 @@ impl Naming {
         if let Some(server) = &self.target.server {
             return self.begin_upload(server, path);
         }
+        self.reach.file(&path).map_err(io::Error::other)?;
         let directory = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory)?;
         let device = std::fs::metadata(directory)?.dev();
@@ -182,6 +188,7 @@ impl Naming {
         }
         let place = Place::parse(&format!("{server}{}", path.display()));
         let place = place.ok_or_else(|| io::Error::other("its URI has become none"))?;
+        let place = place.of(self.reach.is_a_tenants());
         let tell = self.tell.get().cloned().unwrap_or_else(|| Arc::new(|_, _| {}));
         let (path, growing) = self.uploads.begin(place.clone(), tell)?;
         let mut taken = self.take(path);
@@ -202,7 +209,7 @@ mod tests {
             server: None,
         };
         let uploads = Uploads::start(Storage::default()).expect("a thread");
-        Naming::new(target, InUse::default(), uploads)
+        Naming::new(target, Reach::default(), InUse::default(), uploads)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
+use kms_core::Reach;
 use kms_core::media::{
     Branch, Format, Input, MediaError, Quality, Report, Segment, Source, Timeline, Wanted,
 };
@@ -131,11 +132,11 @@ impl Snapshot {
 /// Writes a picture where it is wanted, or gives it as text.
 pub(super) async fn deliver(
     picture: Vec<u8>,
-    target: Option<Target>,
+    target: Option<(Target, Reach)>,
     name: String,
     uploads: Uploads,
 ) -> Result<String, Error> {
-    let Some(target) = target else {
+    let Some((target, reach)) = target else {
         if picture.len() > LARGEST_ANSWER {
             let message = format!(
                 "The picture is {} bytes, too large for an answer: give a uri, or take a JPEG",
@@ -145,7 +146,7 @@ pub(super) async fn deliver(
         }
         return Ok(gst::glib::base64_encode(&picture).to_string());
     };
-    let written = tokio::task::spawn_blocking(move || write(&picture, &target, &name, &uploads));
+    let written = tokio::task::spawn_blocking(move || write(&picture, &target, &reach, &name, &uploads));
     let written = written
         .await
         .map_err(|error| Error::new(Code::Unexpected, error.to_string()))?;
@@ -156,15 +157,23 @@ pub(super) async fn deliver(
 }
 
 /// Answers where it is, or will be.
-fn write(picture: &[u8], target: &Target, name: &str, uploads: &Uploads) -> io::Result<String> {
+fn write(
+    picture: &[u8],
+    target: &Target,
+    reach: &Reach,
+    name: &str,
+    uploads: &Uploads,
+) -> io::Result<String> {
     let (at, number) = (SystemTime::now(), 1);
     let path = target.pattern.path(Values { name, at, number });
     let Some(server) = &target.server else {
+        reach.file(&path).map_err(io::Error::other)?;
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
         return std::fs::write(&path, picture).map(|()| uri::file(&path));
     };
     let place = Place::parse(&format!("{server}{}", path.display()));
     let place = place.ok_or_else(|| io::Error::other("its URI has become none"))?;
+    let place = place.of(reach.is_a_tenants());
     let (spooled, _growing) = uploads.begin(place.clone(), Arc::new(|_, _| {}))?;
     std::fs::write(spooled, picture).map(|()| place.to_string())
 }

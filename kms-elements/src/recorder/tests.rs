@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use gst_app::AppSink;
+use kms_core::Reach;
 use kms_core::media::{Branch, Codec, Format, Quality, Segment, Source, Timeline, Wanted};
 use kms_core::types::MediaType;
 use serde_json::Value;
@@ -154,7 +155,7 @@ impl File {
         let uploads = Uploads::start(Storage::default()).expect("a thread");
         let plan = Plan {
             profile,
-            naming: Arc::new(Naming::new(target, InUse::default(), uploads)),
+            naming: Arc::new(Naming::new(target, Reach::default(), InUse::default(), uploads)),
             name: name.into(),
             segments,
             gaps,

@@ -1,11 +1,14 @@
 //! Where a recorder's URI points to.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
+use kms_core::Reach;
 use protocol::error::clip;
 use protocol::{Code, Error};
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Values};
 use super::upload::Place;
 
 /// What a URI names.
@@ -15,6 +18,35 @@ pub(super) struct Target {
     pub(super) pattern: Pattern,
     /// The server: scheme and authority, or bucket.
     pub(super) server: Option<String>,
+}
+
+impl Target {
+    /// The same, if it may be reached. Error 40107 if a file, now or with the names to come, lies outside; for servers known by a name
+    /// that is found out when they are connected to.
+    pub(super) fn within(self, reach: &Reach) -> Result<Target, Error> {
+        let refused = |why: String| Err(Error::new(Code::IllegalParam, why));
+        let Some(server) = &self.server else {
+            let (at, number) = (SystemTime::now(), 1);
+            let name = "name";
+            reach.file(&self.pattern.path(Values { name, at, number }))?;
+            return Ok(self);
+        };
+        let url = url::Url::parse(server).ok();
+        let ip = url.as_ref().and_then(|url| match url.host()? {
+            url::Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+            url::Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
+            url::Host::Domain(_) => None,
+        });
+        if url.is_some_and(|url| url.scheme() == "s3") && reach.is_a_tenants() {
+            return refused(
+                "s3:// is not for tenants: the key that buckets are written with is the operator's".into(),
+            );
+        }
+        if let Some(ip) = ip.filter(|ip| !reach.allows(*ip)) {
+            return refused(reach.denial(&ip.to_string()));
+        }
+        Ok(self)
+    }
 }
 
 /// What a URI names: `file:///absolute/path`, percent-encoded as RFC 8089 says, an absolute path as it is, `http(s)://` or
@@ -89,9 +121,7 @@ fn decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::SystemTime;
 
-    use super::super::pattern::Values;
     use super::*;
 
     fn path(uri: &str) -> Result<PathBuf, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::types::MediaType;
-use kms_core::{Class, ElementCore, Object};
+use kms_core::{Class, ElementCore, Object, Reach};
 use protocol::{Code, Error, NoParams, Ref, params, record};
 
 use super::key::{Chroma, Window};
@@ -98,7 +98,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ChromaFilter> {
         let this = Arc::new(ChromaFilter { filter, chroma });
         pipeline.join(this.clone());
         if !p.background_image.is_empty() {
-            this.load(p.background_image);
+            this.load(p.background_image, call.reach());
         }
         Ok(this)
     })
@@ -106,8 +106,8 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ChromaFilter> {
         "setBackground",
         "The image that takes the colour's place, stretched to the picture's size; also while video flows. Answers once it is there. Error \
          40107 with the reason if it can't be had.",
-        |this, _, p: SetBackground| async move {
-            this.chroma.set_background(Some(Image::load(&p.uri).await?));
+        |this, call, p: SetBackground| async move {
+            this.chroma.set_background(Some(Image::load(&p.uri, &call.reach()).await?));
             Ok(())
         },
     )
@@ -119,10 +119,10 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ChromaFilter> {
 
 impl ChromaFilter {
     /// Fetches the first background, beside the call that makes the filter; if it can't be had, an Error event says why.
-    fn load(self: &Arc<Self>, uri: String) {
+    fn load(self: &Arc<Self>, uri: String, reach: Reach) {
         let this = Arc::downgrade(self);
         tokio::spawn(async move {
-            let image = Image::load(&uri).await;
+            let image = Image::load(&uri, &reach).await;
             let Some(this) = this.upgrade() else { return };
             match image {
                 Ok(image) => this.chroma.set_background(Some(image)),

@@ -242,10 +242,10 @@ pub(crate) fn class(timeline: &Timeline, models: &Models) -> Class<FaceOverlayFi
         "setOverlayedImage",
         "Lays an image over each face, in the place of the one before; also while video flows. Answers once the image is there. Error 40107 \
          with the reason if it can't be had.",
-        |this, _, p: SetOverlayedImage| async move {
+        |this, call, p: SetOverlayedImage| async move {
             p.check()?;
             // A large image takes a while to be made smaller.
-            let costume = Image::load_for(&p.uri.clone(), move |image| Costume::new(image, &p)).await?;
+            let costume = Image::load_for(&p.uri.clone(), &call.reach(), move |image| Costume::new(image, &p)).await?;
             *lock(&this.faces.costume) = Some(costume);
             Ok(())
         },

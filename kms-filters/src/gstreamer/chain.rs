@@ -75,6 +75,15 @@ impl Chain {
         self.kind
     }
 
+    /// Names of its elements.
+    pub(super) fn elements(&self) -> Vec<String> {
+        let name = |link: &Link| match link {
+            Link::Element(element) => Some(element.factory.name().to_string()),
+            Link::Caps(_) => None,
+        };
+        lock(&self.links).iter().filter_map(name).collect()
+    }
+
     /// Sets a property of the first element that has one of this name, now and for later.
     pub(super) fn set(&self, name: &str, text: &str) -> Result<(), String> {
         let mut links = lock(&self.links);

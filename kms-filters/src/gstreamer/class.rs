@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::types::MediaType;
-use kms_core::{Class, ElementCore, Object};
+use kms_core::{Class, ElementCore, Object, Tenant};
 use protocol::{Code, Error, Ref, params, remote_enum};
 
 use super::chain::Chain;
@@ -82,8 +82,8 @@ pub(super) fn chain(command: &str, wanted: FilterType) -> Result<Chain, Error> {
 }
 
 /// The class.
-pub(crate) fn class(timeline: &Timeline) -> Class<GStreamerFilter> {
-    let timeline = timeline.clone();
+pub(crate) fn class(timeline: &Timeline, for_tenants: &[String]) -> Class<GStreamerFilter> {
+    let (timeline, for_tenants) = (timeline.clone(), for_tenants.to_vec());
     Class::<GStreamerFilter>::new(
         "GStreamerFilter",
         "filters",
@@ -94,6 +94,12 @@ pub(crate) fn class(timeline: &Timeline) -> Class<GStreamerFilter> {
     .constructor(move |call, p: Create| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
         let chain = Arc::new(chain(&p.command, p.filter_type)?);
+        if *call.tenant() != Tenant::Operator
+            && let Some(denied) = chain.elements().into_iter().find(|name| !for_tenants.contains(name))
+        {
+            let message = format!("The element {denied} is not for tenants: see filters.tenant_gstreamer_elements");
+            return Err(Error::new(Code::IllegalParam, message));
+        }
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.GStreamerFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
         let this = Arc::new(GStreamerFilter {

@@ -3,11 +3,13 @@
 mod drawing;
 
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::image::imageops::{self, FilterType};
 use ::image::{ImageReader, Limits, RgbaImage};
 use futures_util::StreamExt;
+use kms_core::Reach;
 use kms_core::media::{Fetching, Images, Planes};
 use protocol::error::clip;
 use protocol::{Code, Error};
@@ -37,13 +39,14 @@ pub(crate) struct Image {
 impl Image {
     /// The image at a URI: `file://` or an absolute path, `http(s)://`, `data:`; PNG, JPEG, WebP or SVG. Error 40107 with the reason if
     /// it can't be had.
-    pub(crate) async fn load(uri: &str) -> Result<Image, Error> {
-        Image::load_for(uri, |image| image).await
+    pub(crate) async fn load(uri: &str, reach: &Reach) -> Result<Image, Error> {
+        Image::load_for(uri, reach, |image| image).await
     }
 
     /// The same, with what is made of it at once, which may take long: while it does, others wait.
     pub(crate) async fn load_for<T: Send + 'static>(
         uri: &str,
+        reach: &Reach,
         make: impl FnOnce(Image) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let refused = |why| {
@@ -53,7 +56,7 @@ impl Image {
             )
         };
         let _fetching = turn(&FETCHED).await?;
-        let bytes = fetch(uri).await.map_err(refused)?;
+        let bytes = fetch(uri, reach).await.map_err(refused)?;
         let turn = turn(&DECODED).await?;
         let made = tokio::task::spawn_blocking(move || {
             // Until it is done, whether anybody waits for it or not.
@@ -87,9 +90,9 @@ async fn turn(of: &'static Semaphore) -> Result<SemaphorePermit<'static>, Error>
 pub(crate) struct Fetcher;
 
 impl Images for Fetcher {
-    fn fill(&self, uri: String, (width, height): (u32, u32)) -> Fetching {
+    fn fill(&self, uri: String, reach: Reach, (width, height): (u32, u32)) -> Fetching {
         Box::pin(async move {
-            Image::load_for(&uri, move |image| {
+            Image::load_for(&uri, &reach, move |image| {
                 let scaled =
                     imageops::resize(&image.part((width, height)), width, height, FilterType::Triangle);
                 Planes::of_rgba((width as usize, height as usize), &scaled)
@@ -132,9 +135,10 @@ fn shown(uri: &str) -> String {
     clip(&text).to_string()
 }
 
-async fn fetch(uri: &str) -> Result<Vec<u8>, String> {
+async fn fetch(uri: &str, reach: &Reach) -> Result<Vec<u8>, String> {
+    let file = |path: PathBuf| reach.file(&path).map_err(|e| e.message);
     if uri.starts_with('/') {
-        return read(uri.into()).await;
+        return read(file(uri.into())?).await;
     }
     let url =
         url::Url::parse(uri).map_err(|_| "it should be a URI, such as file:///images/hat.png".to_owned())?;
@@ -143,9 +147,9 @@ async fn fetch(uri: &str) -> Result<Vec<u8>, String> {
             let path = url
                 .to_file_path()
                 .map_err(|()| "it names no file of this machine".to_owned())?;
-            read(path).await
+            read(file(path)?).await
         }
-        "http" | "https" => download(url).await,
+        "http" | "https" => download(url, reach).await,
         "data" => {
             let data = data_url::DataUrl::process(uri).map_err(|e| e.to_string())?;
             let (bytes, _) = data.decode_to_vec().map_err(|e| e.to_string())?;
@@ -169,7 +173,7 @@ fn within_bounds(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     }
 }
 
-async fn read(path: std::path::PathBuf) -> Result<Vec<u8>, String> {
+async fn read(path: PathBuf) -> Result<Vec<u8>, String> {
     // Asked before it is opened: others than files may wait for somebody then.
     let meta = tokio::fs::metadata(&path).await.map_err(|e| e.to_string())?;
     if !meta.is_file() {
@@ -183,16 +187,17 @@ async fn read(path: std::path::PathBuf) -> Result<Vec<u8>, String> {
     within_bounds(bytes)
 }
 
-async fn download(url: url::Url) -> Result<Vec<u8>, String> {
+async fn download(url: url::Url, reach: &Reach) -> Result<Vec<u8>, String> {
     let failed = |e: reqwest::Error| match e.is_timeout() {
         true => format!("its server took longer than {} s", PATIENCE.as_secs()),
         // Without the URL, which may have a password.
         false => e.without_url().to_string(),
     };
-    let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .build()
-        .map_err(failed)?;
+    let mut client = reqwest::Client::builder().timeout(PATIENCE);
+    if let Some(proxy) = reach.proxy() {
+        client = client.proxy(reqwest::Proxy::all(proxy).map_err(failed)?);
+    }
+    let client = client.build().map_err(failed)?;
     let answer = client.get(url).send().await.map_err(failed)?;
     let answer = answer.error_for_status().map_err(failed)?;
     let mut bytes = Vec::new();
@@ -235,7 +240,10 @@ mod tests {
     use super::*;
 
     async fn refused(uri: &str) -> String {
-        let error = Image::load(uri).await.map(|_| ()).expect_err(uri);
+        let error = Image::load(uri, &Reach::default())
+            .await
+            .map(|_| ())
+            .expect_err(uri);
         assert_eq!(error.code, Code::IllegalParam);
         error.message
     }
@@ -305,7 +313,7 @@ mod tests {
             "data:image/svg+xml,{}",
             svg.replace('#', "%23").replace(' ', "%20")
         );
-        let image = Image::load(&uri).await.expect("an image");
+        let image = Image::load(&uri, &Reach::default()).await.expect("an image");
         assert_eq!(image.pixels.dimensions(), (1_024, 512));
         let pixel = image.pixels.get_pixel(200, 200).0;
         assert!(

@@ -329,13 +329,13 @@ pub(crate) fn class(timeline: &Timeline, models: &Models) -> Class<MosaicFilter>
         "enroll",
         "Makes a face known by a name, from an image. Answers once it is known. Error 40107 with the reason if the image can't be had or no \
          face is found in it; 40009 if there are 100 images, or ten of this name.",
-        |this, _, p: Enroll| async move {
+        |this, call, p: Enroll| async move {
             if p.name.is_empty() || p.name.len() > LONGEST_NAME {
                 return Err(refused("name should have 1 to 256 bytes"));
             }
             let gallery = this.guard.gallery.clone();
             let Enroll { name, image_uri } = p;
-            Image::load_for(&image_uri, move |image| gallery.enroll(&name, &image)).await??;
+            Image::load_for(&image_uri, &call.reach(), move |image| gallery.enroll(&name, &image)).await??;
             Ok(())
         },
     )

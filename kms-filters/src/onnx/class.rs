@@ -7,7 +7,7 @@ use kms_core::media::Timeline;
 use kms_core::object::lock;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::types::MediaType;
-use kms_core::{Class, ElementCore, Object};
+use kms_core::{Class, ElementCore, Object, Reach};
 use protocol::error::clip;
 use protocol::{Code, Error, Ref, event, params, record};
 
@@ -85,11 +85,11 @@ fn refused(what: impl Into<String>) -> Error {
 }
 
 impl Create {
-    fn load(&self) -> Result<Model, Error> {
-        let model = local(&self.model_path, "modelPath")?;
+    fn load(&self, reach: &Reach) -> Result<Model, Error> {
+        let model = reach.file(&local(&self.model_path, "modelPath")?)?;
         match self.description_path.as_str() {
-            "" => load(&model, &model.with_extension("json")),
-            path => load(&model, &local(path, "descriptionPath")?),
+            "" => load(&model, &reach.file(&model.with_extension("json"))?),
+            path => load(&model, &reach.file(&local(path, "descriptionPath")?)?),
         }
     }
 }
@@ -173,7 +173,7 @@ pub(crate) fn class(timeline: &Timeline) -> Class<OnnxFilter> {
     .extends(filter())
     .constructor(move |call, p: Create| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
-        let model = Arc::new(aside(|| p.load())?);
+        let model = Arc::new(aside(|| p.load(&call.reach()))?);
         let element = ElementCore::new(&pipeline, pipeline.core(), "kms.OnnxFilter")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
         let looker = Arc::new(Looker::new(&timeline, model, p.draw));

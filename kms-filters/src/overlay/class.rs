@@ -103,9 +103,9 @@ pub(crate) fn class(timeline: &Timeline) -> Class<ImageOverlayFilter> {
             "Lays an image over the video, on top of those that are there; from the next picture on, also while video flows. Answers once \
              the image is there. Error 40107 with the reason if it can't be had; 40009 if there are 64 already, or if \
              they have more than 67 million pixels together.",
-            |this, _, p: AddImage| async move {
+            |this, call, p: AddImage| async move {
                 let position = p.position()?;
-                let image = Image::load(&p.uri).await?;
+                let image = Image::load(&p.uri, &call.reach()).await?;
                 let added = this.layers.add(p.id, image, position);
                 added.map_err(|enough| Error::new(Code::NotEnoughResources, enough))
             },

@@ -31,6 +31,17 @@ pub struct Storage {
     pub spool: PathBuf,
     /// S3, where it is not told by `AWS_*` variables.
     pub s3: S3,
+    /// What HTTP goes through.
+    pub proxies: Proxies,
+}
+
+/// URLs of proxies of HTTP; none: servers are connected to directly.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// On behalf of the operator.
+    pub operators: Option<String>,
+    /// On behalf of tenants.
+    pub tenants: Option<String>,
 }
 
 /// How S3 is reached. What is not set is taken from the environment: `AWS_ENDPOINT_URL`, `AWS_REGION` and so on.
@@ -70,7 +81,7 @@ struct Shared {
     /// What sends runs here, on a thread of its own.
     runtime: Handle,
     turns: Arc<Semaphore>,
-    client: reqwest::Client,
+    clients: store::Clients,
     spool: OnceLock<Arc<Spool>>,
     opening: std::sync::Mutex<()>,
     /// Dropped with the last clone: the thread ends.
@@ -87,8 +98,7 @@ impl Uploads {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (end, mut ended) = watch::channel(());
         let handle = runtime.handle().clone();
-        let client = reqwest::Client::builder().connect_timeout(store::CONNECT);
-        let client = client.build().map_err(io::Error::other)?;
+        let clients = store::Clients::new(&storage.proxies).map_err(io::Error::other)?;
         std::thread::Builder::new()
             .name("recorder-uploads".into())
             .spawn(move || {
@@ -99,7 +109,7 @@ impl Uploads {
             storage,
             runtime: handle,
             turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-            client,
+            clients,
             spool: OnceLock::new(),
             opening: std::sync::Mutex::new(()),
             _end: end,
@@ -144,7 +154,12 @@ impl Uploads {
     }
 
     fn carry(&self, entry: Entry, ended: watch::Receiver<()>, tell: Tell) {
-        let store = store::Store::new(&entry.place, &self.0.client, &self.0.storage.s3);
+        let store = store::Store::new(
+            &entry.place,
+            &self.0.clients,
+            self.0.storage.proxies.operators.as_ref(),
+            &self.0.storage.s3,
+        );
         let turns = self.0.turns.clone();
         self.0
             .runtime

@@ -26,7 +26,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Notes that it is being sent as this.
     pub(super) fn remember(&self, upload: &str) {
-        let text = json!({ "uri": self.place.uri(), "upload": upload }).to_string();
+        let text = json!({ "uri": self.place.uri(), "tenants": self.place.is_a_tenants(), "upload": upload })
+            .to_string();
         // In one step, for the server may be killed at any moment.
         let new = self.note.with_extension("new");
         let written = private(&new).and_then(|mut file| file.write_all(text.as_bytes()));
@@ -129,7 +130,7 @@ impl Spool {
     pub(super) fn begin(&self, place: Place) -> io::Result<Entry> {
         let media = self.directory.join(format!("{}.media", Uuid::new_v4()));
         let note = media.with_extension("json");
-        let text = json!({ "uri": place.uri() }).to_string();
+        let text = json!({ "uri": place.uri(), "tenants": place.is_a_tenants() }).to_string();
         private(&note)?.write_all(text.as_bytes())?;
         private(&media)?;
         Ok(Entry {
@@ -157,5 +158,6 @@ fn read(note: &Path) -> Option<(Place, Option<String>)> {
     let text = std::fs::read_to_string(note).ok()?;
     let value: Value = serde_json::from_str(&text).ok()?;
     let begun = value["upload"].as_str().map(str::to_owned);
-    Some((Place::parse(value["uri"].as_str()?)?, begun))
+    let tenants = value["tenants"].as_bool().unwrap_or_default();
+    Some((Place::parse(value["uri"].as_str()?)?.of(tenants), begun))
 }

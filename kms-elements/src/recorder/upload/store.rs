@@ -9,7 +9,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{ObjectStoreExt, PutPayload, RetryConfig};
 
-use super::S3;
+use super::{Proxies, S3};
 
 /// How long reaching a server may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -20,7 +20,11 @@ const S3_RETRY: Duration = Duration::from_secs(20);
 
 /// Where a file goes: an URI of the scheme http, https or s3. Shown without user, password and query, which may be secret.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(in super::super) struct Place(String);
+pub(in super::super) struct Place {
+    uri: String,
+    /// It is a tenant's, who reaches less than the operator.
+    tenants: bool,
+}
 
 impl Place {
     /// From a URI; `None`: it is of another scheme, or names no server.
@@ -34,23 +38,36 @@ impl Place {
         let known = ["http", "https", "s3"].contains(&scheme.as_str());
         // A bucket has no user.
         let sound = scheme != "s3" || !authority.contains('@');
-        (known && sound).then(|| Place(format!("{scheme}://{rest}")))
+        (known && sound).then(|| Place {
+            uri: format!("{scheme}://{rest}"),
+            tenants: false,
+        })
+    }
+
+    /// The same, on a tenant's behalf or not.
+    pub(in super::super) fn of(self, tenants: bool) -> Place {
+        Place { tenants, ..self }
+    }
+
+    /// Whether it is a tenant's.
+    pub(super) fn is_a_tenants(&self) -> bool {
+        self.tenants
     }
 
     /// The URI with all that is secret.
     pub(super) fn uri(&self) -> &str {
-        &self.0
+        &self.uri
     }
 
     /// Bucket and key, if it is of S3.
     fn bucket(&self) -> Option<(&str, &str)> {
-        self.0.strip_prefix("s3://")?.split_once('/')
+        self.uri.strip_prefix("s3://")?.split_once('/')
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let (scheme, rest) = self.uri.split_once("://").unwrap_or_default();
         let is_s3 = scheme == "s3";
         let rest = if is_s3 {
             rest
@@ -71,6 +88,35 @@ impl fmt::Debug for Place {
 
 /// Why something could not be stored, without secrets.
 pub(super) type Failure = String;
+
+/// What speaks HTTP, on whose behalf.
+pub(super) struct Clients {
+    operators: reqwest::Client,
+    tenants: reqwest::Client,
+}
+
+impl Clients {
+    pub(super) fn new(proxies: &Proxies) -> Result<Clients, reqwest::Error> {
+        let client = |proxy: &Option<String>| {
+            let mut client = reqwest::Client::builder().connect_timeout(CONNECT);
+            if let Some(proxy) = proxy {
+                client = client.proxy(reqwest::Proxy::all(proxy)?);
+            }
+            client.build()
+        };
+        Ok(Clients {
+            operators: client(&proxies.operators)?,
+            tenants: client(&proxies.tenants)?,
+        })
+    }
+
+    fn of(&self, place: &Place) -> &reqwest::Client {
+        match place.is_a_tenants() {
+            true => &self.tenants,
+            false => &self.operators,
+        }
+    }
+}
 
 /// The server of a place.
 pub(super) enum Store {
@@ -95,14 +141,17 @@ pub(super) struct Bucket {
 }
 
 impl Store {
-    pub(super) fn new(place: &Place, client: &reqwest::Client, s3: &S3) -> Store {
+    pub(super) fn new(place: &Place, clients: &Clients, proxy: Option<&String>, s3: &S3) -> Store {
         let Some((bucket, key)) = place.bucket() else {
             return Store::Http(Http {
-                client: client.clone(),
+                client: clients.of(place).clone(),
                 uri: place.uri().to_owned(),
             });
         };
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        if let Some(proxy) = proxy {
+            builder = builder.with_proxy_url(proxy);
+        }
         if let Some(endpoint) = &s3.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
