@@ -282,7 +282,7 @@ async fn serve(config: Config) -> Result<(), String> {
         Some(files) => Some(files.load().await?),
         None => None,
     };
-    let router = edge::router(server.clone(), engines.uploads.clone(), &settings, access, ending);
+    let router = edge::router(server.clone(), engines.clone(), &settings, access, ending);
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),

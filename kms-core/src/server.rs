@@ -209,16 +209,21 @@ impl Server {
         counts
     }
 
-    /// Asks for leave to make an object in a session, before anything of it is made. Error 40009, which names the limit, if there is no
-    /// room for it.
-    pub fn ask_leave(&self, session: &SessionKey, class: &ClassEntry) -> Result<Leave, Error> {
+    /// Whether new objects can be made at all. Error 40009 says what is in the way.
+    pub fn readiness(&self) -> Result<(), Error> {
         if !self.inner.accepting.load(Ordering::Acquire) {
             return Err(Error::new(
                 Code::NotEnoughResources,
                 "The server is shutting down and takes no new objects",
             ));
         }
-        (self.inner.settings.room.0)()?;
+        (self.inner.settings.room.0)()
+    }
+
+    /// Asks for leave to make an object in a session, before anything of it is made. Error 40009, which names the limit, if there is no
+    /// room for it.
+    pub fn ask_leave(&self, session: &SessionKey, class: &ClassEntry) -> Result<Leave, Error> {
+        self.readiness()?;
         let mut leave = Leave {
             session: session.clone(),
             places: vec![self.inner.ledger.take(Kind::Object, session)?],

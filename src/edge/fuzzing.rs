@@ -7,6 +7,7 @@ use std::time::Duration;
 use kms_core::{Registry, Server, Settings, Tenant};
 use serde_json::{Value, json};
 
+use super::metrics::Metrics;
 use super::outbox::{Bounds, Outbox};
 use super::pace::Pace;
 use super::rpc::{Peer, Rpc};
@@ -21,7 +22,10 @@ pub fn frames(text: &str) {
         .enable_time()
         .build();
     runtime.expect("a runtime").block_on(async {
-        let rpc = Rpc::new(Server::new(REGISTRY.clone(), Settings::default()));
+        let rpc = Rpc::new(
+            Server::new(REGISTRY.clone(), Settings::default()),
+            Metrics::default(),
+        );
         let bounds = Bounds {
             messages: 4096,
             bytes: 64 << 20,

@@ -4,6 +4,7 @@ mod access;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod metrics;
 mod multipart;
 mod outbox;
 mod pace;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,11 +27,12 @@ use futures_util::{FutureExt, SinkExt};
 use kms_core::object::lock;
 use kms_core::tenant::TenantName;
 use kms_core::{Server, Tenant};
-use kms_elements::http_post::Uploads;
+use kms_elements::Engines;
 use tokio::sync::watch;
 
 use access::Visitor;
 pub use access::{Access, Signed};
+use metrics::Metrics;
 use outbox::{Bounds, Outbox};
 use pace::Pace;
 use rpc::{Peer, Rpc};
@@ -68,6 +71,9 @@ pub struct Settings {
 struct Edge {
     access: Access,
     rpc: Rpc,
+    server: Server,
+    engines: Engines,
+    metrics: Metrics,
     bounds: Bounds,
     max_message: usize,
     max_connections: usize,
@@ -81,14 +87,19 @@ struct Edge {
 /// The routes. Connections are closed, with a reason, once `ending` turns true.
 pub fn router(
     server: Server,
-    uploads: Uploads,
+    engines: Engines,
     settings: &Settings,
     access: Access,
     ending: watch::Receiver<bool>,
 ) -> Router {
+    let uploads = engines.uploads.clone();
+    let metrics = Metrics::default();
     let edge = Arc::new(Edge {
         access,
-        rpc: Rpc::new(server),
+        rpc: Rpc::new(server.clone(), metrics.clone()),
+        server,
+        engines,
+        metrics,
         bounds: Bounds {
             messages: settings.queue_messages,
             bytes: settings.queue_bytes,
@@ -103,6 +114,8 @@ pub fn router(
     Router::new()
         .route(&settings.path, get(upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_page))
         .with_state(edge)
         .merge(uploads::routes(uploads))
 }
@@ -163,6 +176,45 @@ impl Drop for Counted {
     }
 }
 
+impl Edge {
+    fn open_connections(&self) -> usize {
+        lock(&self.connections).all
+    }
+
+    /// Whether new clients are of use: new objects can be made.
+    fn readiness(&self) -> Result<(), String> {
+        self.server.readiness().map_err(|error| error.message)
+    }
+}
+
+/// For those who spread clients over servers: 200, or 503 and what is in the way.
+async fn readyz(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.readiness() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// Metrics, for the operator alone: they tell of all tenants.
+async fn metrics_page(
+    State(edge): State<Arc<Edge>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match edge.access.admit(&headers, query.as_deref()).await {
+        Ok(visitor) if visitor.tenant == Tenant::Operator => {}
+        Ok(_) => return (StatusCode::FORBIDDEN, "Metrics are for the operator\n").into_response(),
+        Err(refused) => return refused,
+    }
+    match edge.metrics.text(&edge) {
+        Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
 async fn upgrade(
     State(edge): State<Arc<Edge>>,
     RawQuery(query): RawQuery,
@@ -171,17 +223,24 @@ async fn upgrade(
 ) -> Response {
     let visitor = match edge.access.admit(&headers, query.as_deref()).await {
         Ok(visitor) => visitor,
-        Err(refused) => return refused,
+        Err(refused) => {
+            edge.metrics.refused("access");
+            return refused;
+        }
     };
     let counted = match Counted::new(&edge, &visitor.tenant) {
         Ok(counted) => counted,
-        Err(message) => return (StatusCode::SERVICE_UNAVAILABLE, message).into_response(),
+        Err(message) => {
+            edge.metrics.refused("limit");
+            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+        }
     };
     upgrade
         .max_message_size(edge.max_message)
         .max_frame_size(edge.max_message)
         .on_upgrade(move |socket| async move {
             let _counted = counted;
+            edge.metrics.accepted();
             serve(edge, visitor, socket).await;
         })
 }
@@ -219,6 +278,7 @@ async fn serve(edge: Arc<Edge>, visitor: Visitor, socket: WebSocket) {
         }
     };
     if outbox.overflowed() {
+        edge.metrics.cut_off();
         let session = peer.session.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::warn!(session, bounds = ?edge.bounds, "a client reads too slowly and is cut off");
     }

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jsonrpsee::core::server::{MethodCallback, MethodResponse, Methods, RpcModule};
 use jsonrpsee::{ConnectionId, Extensions, ResponsePayload};
@@ -17,6 +17,7 @@ use protocol::wire::lenient_string;
 use protocol::{Code, Error};
 use serde_json::{Map, Value, json};
 
+use super::metrics::Metrics;
 use super::outbox::Outbox;
 use super::pace::Pace;
 
@@ -55,11 +56,18 @@ struct Request {
 pub(crate) struct Rpc {
     server: Server,
     methods: Methods,
+    metrics: Metrics,
+}
+
+/// An answer as it is sent, and the number of the error that it tells, if it does.
+struct Answer {
+    text: String,
+    error: Option<i32>,
 }
 
 impl Rpc {
     /// The protocol with all verbs.
-    pub(crate) fn new(server: Server) -> Rpc {
+    pub(crate) fn new(server: Server, metrics: Metrics) -> Rpc {
         let mut module = RpcModule::new(());
         for verb in VERBS {
             let run = verb.run;
@@ -83,6 +91,7 @@ impl Rpc {
         Rpc {
             server,
             methods: module.into(),
+            metrics,
         }
     }
 
@@ -90,15 +99,14 @@ impl Rpc {
     pub(crate) async fn handle(&self, peer: &mut Peer, text: &str) {
         let outbox = peer.outbox.clone();
         let answer = match serde_json::from_str::<Value>(text) {
-            Ok(Value::Array(_)) => Some(refuse(
+            Ok(Value::Array(_)) => Some(self.refuse_message(
                 Id::Null,
                 &invalid("Batches are not supported; send requests one by one"),
             )),
             Ok(message) => self.handle_message(peer, message).await,
-            Err(error) => Some(refuse(
-                Id::Null,
-                &Error::new(Code::Parse, format!("Not JSON: {error}")),
-            )),
+            Err(error) => {
+                Some(self.refuse_message(Id::Null, &Error::new(Code::Parse, format!("Not JSON: {error}"))))
+            }
         };
         outbox.end_request(answer);
     }
@@ -112,10 +120,17 @@ impl Rpc {
             return None;
         }
         let answer = match parse(message) {
-            Ok(request) => self.carry_out(peer, request, 0).await,
-            Err((id, error)) => return Some(refuse(id, &error)),
+            Ok(request) => self.carry_out(peer, request, 0).await.text,
+            Err((id, error)) => return Some(self.refuse_message(id, &error)),
         };
         (!is_notification).then_some(answer)
+    }
+
+    /// Answers what is no request.
+    fn refuse_message(&self, id: Id<'_>, error: &Error) -> String {
+        self.metrics
+            .answered("", Some(error.code.number()), Duration::ZERO);
+        refuse(id, error).text
     }
 
     /// Carries out a request; boxed because transactions hold requests.
@@ -124,17 +139,17 @@ impl Rpc {
         peer: &'a mut Peer,
         request: Request,
         depth: usize,
-    ) -> Pin<Box<dyn Future<Output = String> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
-            let id = request.id.clone();
-            match self.try_carry_out(peer, request, depth).await {
-                Ok(answer) => answer,
-                Err(error) => refuse(id, &error),
-            }
+            let (id, method, begun) = (request.id.clone(), request.method.clone(), Instant::now());
+            let answer = self.try_carry_out(peer, request, depth).await;
+            let answer = answer.unwrap_or_else(|error| refuse(id, &error));
+            self.metrics.answered(&method, answer.error, begun.elapsed());
+            answer
         })
     }
 
-    async fn try_carry_out(&self, peer: &mut Peer, request: Request, depth: usize) -> Result<String, Error> {
+    async fn try_carry_out(&self, peer: &mut Peer, request: Request, depth: usize) -> Result<Answer, Error> {
         let Request { id, method, params } = request;
         // What keeps a session alive is no load, and refusing it would cost the client what it has.
         if !matches!(method.as_str(), "ping" | "keepAlive") && !peer.pace.allows(Instant::now()) {
@@ -165,7 +180,10 @@ impl Rpc {
             .as_ref()
             .and_then(|key| self.server.cached_answer(&session, key))
         {
-            return Ok(answer);
+            return Ok(Answer {
+                text: answer,
+                error: None,
+            });
         }
         self.bind(peer, &session)?;
         let answer = match verb {
@@ -182,7 +200,7 @@ impl Rpc {
         if method == "closeSession" {
             peer.session = None;
         } else if let Some(key) = cache_key {
-            self.server.cache_answer(&session, key, &answer);
+            self.server.cache_answer(&session, key, &answer.text);
         }
         Ok(answer)
     }
@@ -195,7 +213,7 @@ impl Rpc {
         session: SessionKey,
         params: Map<String, Value>,
         depth: usize,
-    ) -> String {
+    ) -> Answer {
         let call = Call {
             server: self.server.clone(),
             session,
@@ -360,7 +378,7 @@ impl Rpc {
             }
             Ok(request) => self.carry_out(peer, request, depth + 1).await,
         };
-        serde_json::from_str(&answer).map_err(|e| Error::new(Code::Internal, e.to_string()))
+        serde_json::from_str(&answer.text).map_err(|e| Error::new(Code::Internal, e.to_string()))
     }
 }
 
@@ -465,11 +483,11 @@ fn error_object(error: &Error) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(error.code.number(), &error.message, data)
 }
 
-fn refuse(id: Id<'_>, error: &Error) -> String {
+fn refuse(id: Id<'_>, error: &Error) -> Answer {
     text(MethodResponse::error(id, error_object(error)))
 }
 
-fn accept(id: Id<'_>, result: Value) -> String {
+fn accept(id: Id<'_>, result: Value) -> Answer {
     text(MethodResponse::response(
         id,
         ResponsePayload::success(result),
@@ -477,6 +495,9 @@ fn accept(id: Id<'_>, result: Value) -> String {
     ))
 }
 
-fn text(response: MethodResponse) -> String {
-    String::from(Box::<str>::from(response.into_json()))
+fn text(response: MethodResponse) -> Answer {
+    Answer {
+        error: response.as_error_code(),
+        text: String::from(Box::<str>::from(response.into_json())),
+    }
 }

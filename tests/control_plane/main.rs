@@ -11,6 +11,7 @@ mod ending;
 mod hostile_sdp;
 mod leaks;
 mod limits;
+mod metrics;
 mod objects;
 mod order;
 mod request_cache;

@@ -7,14 +7,31 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 
+use super::counters::{Counters, Drops};
 use super::source::Branch;
 use super::{MediaError, Segment};
 use crate::object::lock;
 
 /// Where media of a branch enters a segment: an appsrc, whose branch can be changed while media flows.
 pub struct Input {
-    link: Mutex<(ConsumptionLink, Option<Arc<Branch>>)>,
+    link: Arc<Mutex<Link>>,
     appsrc: AppSrc,
+    counters: Arc<Counters>,
+}
+
+/// What feeds an input, and of which branch it is.
+type Link = (ConsumptionLink, Option<Arc<Branch>>);
+
+impl Drops for Mutex<Link> {
+    fn dropped(&self) -> u64 {
+        lock(self).0.dropped()
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.counters.left(&*self.link);
+    }
 }
 
 impl Input {
@@ -38,9 +55,13 @@ impl Input {
         };
         let link = ConsumptionLink::disconnected_with(appsrc.clone(), settings);
         own_buffers(&appsrc);
+        let counters = segment.counters().clone();
+        let link = Arc::new(Mutex::new((link, None)));
+        counters.joined(&link);
         Ok(Input {
-            link: Mutex::new((link, None)),
+            link,
             appsrc,
+            counters,
         })
     }
 
@@ -78,7 +99,7 @@ impl Input {
 
     /// Buffers that were dropped because the segment was too slow.
     pub fn dropped(&self) -> u64 {
-        lock(&self.link).0.dropped()
+        self.link.dropped()
     }
 }
 

@@ -6,6 +6,7 @@
 //! pads: so the graph changes while media flows, and an error in one segment stays there.
 
 mod convert;
+mod counters;
 mod encoders;
 mod errors;
 mod format;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use gst::prelude::*;
 
 pub use convert::normalise;
+pub use counters::Counters;
 pub use errors::error_name;
 pub use format::{Codec, Format};
 use hardware::Hardware;
@@ -36,6 +38,7 @@ pub struct Timeline {
     clock: gst::Clock,
     base_time: gst::ClockTime,
     hardware: Arc<Hardware>,
+    counters: Arc<Counters>,
 }
 
 impl Timeline {
@@ -52,6 +55,7 @@ impl Timeline {
             clock,
             base_time,
             hardware,
+            counters: Arc::default(),
         })
     }
 
@@ -63,6 +67,11 @@ impl Timeline {
             Hardware::none()
         });
         self
+    }
+
+    /// What all segments do together.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// The encoders of this machine's hardware.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use gst::prelude::*;
 
-use super::Timeline;
+use super::{Counters, Timeline};
 use crate::object::lock;
 
 /// What went wrong with media: one clear sentence for clients, and what GStreamer said for the log.
@@ -59,6 +59,7 @@ pub struct Segment {
     pipeline: gst::Pipeline,
     orders: Arc<Orders>,
     hearer: Arc<OnceLock<Hearer>>,
+    counters: Arc<Counters>,
 }
 
 /// Who hears what elements find in media.
@@ -111,7 +112,7 @@ impl Segment {
     pub fn new(timeline: &Timeline, name: &str, report: impl Fn(Report) + Send + Sync + 'static) -> Segment {
         let pipeline = gst::Pipeline::with_name(name);
         timeline.apply(&pipeline);
-        Segment::of(pipeline, report)
+        Segment::of(timeline, pipeline, report)
     }
 
     /// One that keeps time by itself: for files, which begin at zero and can be paused and sought in.
@@ -122,17 +123,27 @@ impl Segment {
     ) -> Segment {
         let pipeline = gst::Pipeline::with_name(name);
         pipeline.use_clock(Some(timeline.clock()));
-        Segment::of(pipeline, report)
+        Segment::of(timeline, pipeline, report)
     }
 
-    fn of(pipeline: gst::Pipeline, report: impl Fn(Report) + Send + Sync + 'static) -> Segment {
+    fn of(
+        timeline: &Timeline,
+        pipeline: gst::Pipeline,
+        report: impl Fn(Report) + Send + Sync + 'static,
+    ) -> Segment {
         let hearer: Arc<OnceLock<Hearer>> = Arc::default();
         Segment::watch(&pipeline, report, hearer.clone());
         Segment {
             pipeline,
             orders: Arc::default(),
             hearer,
+            counters: timeline.counters().clone(),
         }
+    }
+
+    /// What all segments do together.
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// Elements tell what they find in media, such as a bar code: this hears it, on their threads. The first to ask is heard.

@@ -395,7 +395,8 @@ impl Source {
             return Err(error);
         }
         let conversion = self.transcoding.as_ref().map(|t| t.begin(self.kind));
-        Ok(branch.made_by((segment, input, conversion)))
+        let working = self.timeline.counters().working(step, hard);
+        Ok(branch.made_by((segment, input, conversion, working)))
     }
 
     /// A conversion failed: it is made anew for whoever asks again.

@@ -1,6 +1,7 @@
 //! States and events of a recorder, as clients see them.
 
 use std::any::Any;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
@@ -281,6 +282,10 @@ impl RecorderEndpoint {
 
     fn fail(&self, code: Code, error: &MediaError) {
         tracing::warn!(recorder = self.core().id(), detail = %error.detail, "{error}");
+        self.recordings
+            .counters()
+            .failures
+            .fetch_add(1, Ordering::Relaxed);
         self.core().raise(&events::Error {
             description: error.message.clone(),
             error_code: code.number(),
@@ -297,6 +302,9 @@ impl RecorderEndpoint {
             .unwrap_or_default();
         let whole = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
+        let counters = self.recordings.counters();
+        counters.files.fetch_add(1, Ordering::Relaxed);
+        counters.bytes.fetch_add(size, Ordering::Relaxed);
         self.core().raise(&FileRecorded {
             uri: closed.uri.clone(),
             start: whole(since.as_millis()),

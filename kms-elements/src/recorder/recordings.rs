@@ -1,6 +1,7 @@
 //! What all recorders share: threads they work on, and which files are open.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,15 @@ pub struct Recordings {
     chores: SyncSender<Job>,
     in_use: InUse,
     uploads: Uploads,
+    counters: Arc<Counters>,
+}
+
+/// What recorders have done since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) files: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) failures: AtomicU64,
 }
 
 impl Recordings {
@@ -53,7 +63,28 @@ impl Recordings {
             chores,
             in_use: InUse::default(),
             uploads: Uploads::start(storage)?,
+            counters: Arc::default(),
         })
+    }
+
+    /// Files that were completed since the start, their bytes, and recordings that failed.
+    pub fn done(&self) -> [u64; 3] {
+        let Counters {
+            files,
+            bytes,
+            failures,
+        } = &*self.counters;
+        [files, bytes, failures].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Files that are being written.
+    pub fn open(&self) -> usize {
+        *lock(&self.open.count)
+    }
+
+    /// What recorders count.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Waits until all files are closed, at most so long; answers how many are open still. Blocks: for the server's end, on a

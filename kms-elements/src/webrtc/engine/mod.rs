@@ -28,6 +28,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use kms_core::object::lock;
 use tokio::sync::oneshot;
@@ -53,10 +54,22 @@ pub(super) struct Counters {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// RTP packets that never came, as receivers find out.
+    pub(super) lost_in: AtomicU64,
+    /// RTP packets that remotes say never came.
+    pub(super) lost_out: AtomicU64,
+    /// Requests for keyframes that were sent to remotes.
+    pub(super) keyframes_asked: AtomicU64,
+    /// Requests for keyframes that remotes sent.
+    pub(super) keyframes_wanted: AtomicU64,
+    /// Packets that were asked for again, by either side.
+    pub(super) nacks: AtomicU64,
+    /// Nanoseconds that each worker was at work.
+    pub(super) busy: Vec<AtomicU64>,
 }
 
 /// What the engine carries now and has carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineLoad {
     /// Worker threads.
     pub workers: usize,
@@ -74,6 +87,18 @@ pub struct EngineLoad {
     pub bytes_out: u64,
     /// Packets and messages dropped because a socket or channel had no room.
     pub dropped: u64,
+    /// RTP packets since the start that never came here.
+    pub lost_in: u64,
+    /// RTP packets since the start that remotes say never came there.
+    pub lost_out: u64,
+    /// Keyframes that were asked for since the start.
+    pub keyframes_asked: u64,
+    /// Keyframes that remotes asked for since the start.
+    pub keyframes_wanted: u64,
+    /// Packets that either side asked for again since the start.
+    pub nacks: u64,
+    /// How long each worker was at work since the start.
+    pub busy: Vec<Duration>,
 }
 
 /// Where the peers of a pipeline live, and how many they are.
@@ -100,9 +125,13 @@ pub struct Engine {
 impl Engine {
     /// Starts the worker threads. Fails if the system gives no threads or sockets.
     pub fn start(settings: EngineSettings) -> io::Result<Engine> {
-        let counters = Arc::new(Counters::default());
+        let count = settings.workers.max(1);
+        let counters = Arc::new(Counters {
+            busy: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            ..Counters::default()
+        });
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
-        for index in 0..settings.workers.max(1) {
+        for index in 0..count {
             let (commands, thread) = worker::start(index, settings.clone(), counters.clone())?;
             workers.push(commands);
             threads.push(thread);
@@ -202,6 +231,16 @@ impl Engine {
             bytes_in: get(&counters.bytes_in),
             bytes_out: get(&counters.bytes_out),
             dropped: get(&counters.dropped),
+            lost_in: get(&counters.lost_in),
+            lost_out: get(&counters.lost_out),
+            keyframes_asked: get(&counters.keyframes_asked),
+            keyframes_wanted: get(&counters.keyframes_wanted),
+            nacks: get(&counters.nacks),
+            busy: counters
+                .busy
+                .iter()
+                .map(|busy| Duration::from_nanos(get(busy)))
+                .collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A peer's counters, as str0m reports them once a second.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use str0m::stats::{MediaEgressStats, MediaIngressStats};
 
 use super::Peer;
@@ -16,6 +18,14 @@ impl Peer {
         let clock = params.map_or(90_000.0, |p| f64::from(p.spec().clock_rate.get()));
         let fraction = f64::from(stats.loss.unwrap_or_default());
         let entry = entry(&mut self.stats.inbound, stream.kind, rid);
+        let counters = &self.counters;
+        more(&counters.lost_in, stream.lost, entry.packets_lost as u64);
+        more(
+            &counters.keyframes_asked,
+            stats.firs + stats.plis,
+            entry.fir_count + entry.pli_count,
+        );
+        more(&counters.nacks, stats.nacks, entry.nack_count);
         *entry = StreamStats {
             ssrc: *stream.ssrc,
             codec: params.map(|p| codec_name(p.spec().codec).to_owned()),
@@ -42,6 +52,15 @@ impl Peer {
         };
         let (remb, target) = (self.remb, self.available.unwrap_or_default() as f64);
         let entry = entry(&mut self.stats.outbound, kind, None);
+        let counters = &self.counters;
+        let lost = stats.remote.as_ref().map_or(0, |r| r.packets_lost.into());
+        more(&counters.lost_out, lost, entry.packets_lost as u64);
+        more(
+            &counters.keyframes_wanted,
+            stats.firs + stats.plis,
+            entry.fir_count + entry.pli_count,
+        );
+        more(&counters.nacks, stats.nacks, entry.nack_count);
         *entry = StreamStats {
             ssrc: *ssrc,
             codec: codec.map(str::to_owned),
@@ -73,6 +92,12 @@ impl Peer {
             ..self.stats.clone()
         })
     }
+}
+
+/// Counts what has come since the last time. Counts of a stream begin anew with another one.
+fn more(counter: &AtomicU64, now: u64, before: u64) {
+    let since = now.checked_sub(before).unwrap_or(now);
+    counter.fetch_add(since, Ordering::Relaxed);
 }
 
 fn entry(list: &mut Vec<StreamStats>, kind: Kind, rid: Option<String>) -> &mut StreamStats {

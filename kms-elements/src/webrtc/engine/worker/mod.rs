@@ -57,6 +57,7 @@ pub(super) fn start(
     // Peers hold shared packets that never leave the thread, so the worker is made on it.
     let run = move || {
         let worker = Worker {
+            index,
             poll,
             commands: receiver,
             settings,
@@ -111,6 +112,8 @@ fn listen(poll: &Poll, index: usize, settings: &EngineSettings) -> Option<Listen
 }
 
 struct Worker {
+    /// Which of the workers it is.
+    index: usize,
     poll: Poll,
     commands: Receiver<Command>,
     settings: EngineSettings,
@@ -162,6 +165,8 @@ impl Worker {
             self.settle();
             self.fire_timers();
             self.settle();
+            let busy = u64::try_from(woken.elapsed().as_nanos()).unwrap_or_default();
+            self.counters.busy[self.index].fetch_add(busy, Ordering::Relaxed);
         }
     }
 

@@ -1,0 +1,134 @@
+//! What operators see: health, readiness, metrics.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::client::{Connection, within};
+use crate::daemon::Daemon;
+use crate::tokens::{OPERATOR, token};
+
+/// Status and body of what a GET is answered with.
+pub(crate) async fn get(daemon: &Daemon, path: &str, header: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    // Pages of more than a piece come in pieces.
+    assert!(!head.contains("chunked"), "{head}");
+    (status, body.to_owned())
+}
+
+/// The figures of the page, by name and labels as they stand there.
+async fn figures(daemon: &Daemon) -> HashMap<String, f64> {
+    let (status, page) = get(daemon, "/metrics", "").await;
+    assert_eq!(status, 200);
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let figure = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (
+            name.to_owned(),
+            value.parse().unwrap_or_else(|_| panic!("{line}")),
+        )
+    };
+    lines.map(figure).collect()
+}
+
+#[tokio::test]
+async fn metrics_tell_what_there_is_and_what_was_done() {
+    let daemon = Daemon::start();
+    let mut connection = Connection::open(&daemon).await;
+    let pipeline = connection.pipeline().await;
+    for _ in 0..3 {
+        connection.element("PassThrough", &pipeline).await;
+    }
+    let hostile = "no\"such\nverb{}";
+    connection.request(hostile, json!({})).await.unwrap_err();
+    connection
+        .request("describe", json!({"object": "nothing"}))
+        .await
+        .unwrap_err();
+    connection.send("{").await;
+    connection.next_answer().await.1.unwrap_err();
+    let operation = json!({"jsonrpc": "2.0", "id": 0, "method": "describe", "params": {"object": pipeline}});
+    connection
+        .request("transaction", json!({"operations": [operation]}))
+        .await
+        .unwrap();
+    let figures = figures(&daemon).await;
+    for (name, value) in [
+        ("kms_connections", 1.0),
+        ("kms_sessions", 1.0),
+        ("kms_objects{class=\"kurento.MediaPipeline\"}", 1.0),
+        ("kms_objects{class=\"kurento.PassThrough\"}", 3.0),
+        ("kms_requests_total{verb=\"create\",outcome=\"ok\"}", 4.0),
+        ("kms_requests_total{verb=\"connect\",outcome=\"ok\"}", 1.0),
+        (
+            "kms_requests_total{verb=\"describe\",outcome=\"MEDIA_OBJECT_NOT_FOUND\"}",
+            1.0,
+        ),
+        ("kms_requests_total{verb=\"describe\",outcome=\"ok\"}", 1.0),
+        ("kms_requests_total{verb=\"transaction\",outcome=\"ok\"}", 1.0),
+        (
+            "kms_requests_total{verb=\"unknown\",outcome=\"METHOD_NOT_FOUND\"}",
+            1.0,
+        ),
+        (
+            "kms_requests_total{verb=\"unknown\",outcome=\"PARSE_ERROR\"}",
+            1.0,
+        ),
+        ("kms_request_seconds_count{verb=\"create\"}", 4.0),
+        ("kms_connections_accepted_total", 1.0),
+        ("kms_ready", 1.0),
+        ("kms_webrtc_peers", 0.0),
+        ("kms_webrtc_packets_total{direction=\"received\"}", 0.0),
+        ("kms_encoders{kind=\"software\"}", 0.0),
+        ("kms_decoders", 0.0),
+        ("kms_recorded_files_total", 0.0),
+    ] {
+        assert_eq!(figures.get(name), Some(&value), "{name} in {figures:?}");
+    }
+    assert!(figures["kms_request_seconds_sum{verb=\"create\"}"] > 0.0);
+    assert!(figures.contains_key("kms_webrtc_worker_busy_seconds_total{worker=\"0\"}"));
+}
+
+#[tokio::test]
+async fn metrics_are_for_the_operator_and_health_for_all() {
+    let daemon = crate::tokens::daemon("");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&daemon, path, "").await.0, 200, "{path}");
+    }
+    assert_eq!(get(&daemon, "/metrics", "").await.0, 401);
+    let tenant = format!("Authorization: Bearer {}\r\n", token("acme", 60));
+    assert_eq!(get(&daemon, "/metrics", &tenant).await.0, 403);
+    let operator = format!("Authorization: Bearer {OPERATOR}\r\n");
+    let (status, page) = get(&daemon, "/metrics", &operator).await;
+    assert_eq!(status, 200);
+    assert!(!page.contains("acme"), "{page}");
+}
+
+#[tokio::test]
+async fn who_has_no_room_is_not_ready_and_says_why() {
+    let daemon = Daemon::with_config("[limits]\nmin_free_memory_mib = 1048576\n");
+    let (status, why) = get(&daemon, "/readyz", "").await;
+    assert_eq!(status, 503);
+    assert!(why.contains("limits.min_free_memory_mib"), "{why}");
+    let mut connection = Connection::open(&daemon).await;
+    let refused = connection
+        .request("create", json!({"type": "MediaPipeline"}))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, 40009);
+    assert!(
+        refused.message.contains("limits.min_free_memory_mib"),
+        "{refused}"
+    );
+    assert_eq!(get(&daemon, "/healthz", "").await.0, 200, "it is well");
+    assert_eq!(Value::from(0.0), json!(figures(&daemon).await["kms_ready"]));
+}
