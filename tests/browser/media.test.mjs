@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import { Party, sleep, until } from './party.mjs';
-import { browser, pipeline } from './stage.mjs';
+import { browser, kms, pipeline } from './stage.mjs';
 
 const BOTH = ['audio', 'video'];
 
@@ -228,6 +228,29 @@ describe('codecs', () => {
 });
 
 describe('statistics', () => {
+  it('are there for all of the server, as metrics', async () => {
+    const read = async () => {
+      const page = await (await fetch(kms.url.replace('ws:', 'http:').replace('/kurento', '/metrics'))).text();
+      return (name) => Number(page.match(new RegExp(`^${name.replace(/[{}]/g, '\\$&')} (.*)$`, 'm'))?.[1]);
+    };
+    const before = await read();
+    const self = await party();
+    await self.endpoint.connect(self.endpoint);
+    await self.join({ send: BOTH, receive: BOTH });
+    await until('it is seen', async () => (await self.run('framesSince', 0)).count > 60);
+    const after = await read();
+    const more = (name) => after(name) - before(name);
+    for (const direction of ['received', 'sent']) {
+      assert.ok(more(`kms_webrtc_packets_total{direction="${direction}"}`) > 100, direction);
+      assert.ok(more(`kms_webrtc_bytes_total{direction="${direction}"}`) > 20_000, direction);
+    }
+    assert.ok(more('kms_webrtc_keyframe_requests_total{direction="sent"}') >= 1);
+    assert.equal(more('kms_webrtc_packets_lost_total{direction="received"}'), 0);
+    assert.ok(after('kms_webrtc_peers') >= 1);
+    assert.ok(more('kms_webrtc_worker_busy_seconds_total{worker="0"}') < 10, 'seconds');
+    await leave(self);
+  });
+
   it('tell what arrives and what is sent, in the shapes of Kurento', async () => {
     const self = await party();
     await self.endpoint.connect(self.endpoint);

@@ -8,8 +8,7 @@ import { after, before } from 'node:test';
 import { connect } from './party.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
-export let client, browser, pipeline, folder;
-let kms;
+export let kms, client, browser, pipeline, folder;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'kms-test-'));

@@ -11,6 +11,7 @@ mod files;
 mod filters;
 mod http_post;
 mod hubs;
+mod metrics;
 mod models;
 mod network;
 mod overlays;
