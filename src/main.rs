@@ -2,9 +2,9 @@
 
 mod config;
 mod headroom;
+mod logs;
 mod tls;
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use config::{Config, LogFormat};
+use config::Config;
 use headroom::Headroom;
 use hyper_util::rt::TokioTimer;
 use kms::edge;
@@ -27,7 +27,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// Every forwarded packet is a handful of small allocations: 5% less CPU than with the C library's (docs/benchmarks.md).
 #[global_allocator]
@@ -100,7 +99,7 @@ fn run() -> Result<(), String> {
             }
         }
         Command::Serve => {
-            start_logging(&config);
+            let _traces = logs::start(&config)?;
             raise_descriptor_limit();
             for name in config::unknown_variables(config::process_environment()) {
                 tracing::warn!(
@@ -160,28 +159,6 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 
 /// Recorded files that are being finished are waited for this long.
 const LONGEST_FINALISING: Duration = Duration::from_secs(5);
-
-/// Libraries that log every packet or session at the level `info`. Whoever wants to see that names them.
-const TALKATIVE: [&str; 3] = ["turn_client_proto", "stun_proto", "retina"];
-
-fn start_logging(config: &Config) {
-    let mut directives = config.log.level.as_str().to_owned();
-    for library in TALKATIVE {
-        if !directives.contains(library) {
-            directives.push_str(&format!(",{library}=warn"));
-        }
-    }
-    let filter = EnvFilter::new(directives);
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // Colours are for terminals: in a file or a journal they are control characters between the words.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
-}
 
 /// Every endpoint takes a file descriptor, and the usual soft limit of 1024 ends a server at as many.
 fn raise_descriptor_limit() {

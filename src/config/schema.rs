@@ -342,11 +342,24 @@ sections! {
     log: Log {
         /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, for all or by part, such as
         /// `info,kms_elements::webrtc=debug` (the directives of tracing-subscriber's `EnvFilter`).
-        /// `debug` and `trace` cost CPU with every packet.
+        /// `debug` and `trace` cost CPU with every packet. Said of all, they are of kms alone: a library is asked for more by its name, as
+        /// `tungstenite=trace`, and may then log passwords that come along. What kms logs holds none.
         level: LogFilter = LogFilter::default(),
 
         /// `text` is for people, `json` for log collectors: one object a line.
         format: LogFormat = LogFormat::Text,
+    }
+
+    /// Traces of requests, for collectors of OpenTelemetry.
+    telemetry: Telemetry {
+        /// Where spans are sent: the URL of a collector that takes OTLP over HTTP (protobuf), such as `http://127.0.0.1:4318/v1/traces`. A span for each
+        /// request tells verb, session, object, operation and outcome; none holds what is sent along. What the collector does not take is
+        /// dropped. Empty: none are made.
+        traces_url: Option<BaseUrl> = None,
+
+        /// So many of a hundred requests are traced.
+        #[range(0..=100)] #[unit("percent")]
+        traces_percent: usize = 100,
     }
 
     /// Files that clients upload to `HttpPostEndpoint`s.

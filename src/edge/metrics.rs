@@ -125,7 +125,7 @@ impl Metrics {
 }
 
 /// The verb, if it is one: what clients call others is theirs, and there would be no end of it.
-fn verb(method: &str) -> &'static str {
+pub(super) fn verb(method: &str) -> &'static str {
     let at_the_edge = ["connect", "ping", "transaction"].into_iter();
     let mut known = VERBS.iter().map(|verb| verb.name).chain(at_the_edge);
     known.find(|name| *name == method).unwrap_or("unknown")

@@ -35,6 +35,7 @@ pub use access::{Access, Signed};
 use metrics::Metrics;
 use outbox::{Bounds, Outbox};
 use pace::Pace;
+pub use rpc::REQUEST_SPANS;
 use rpc::{Peer, Rpc};
 pub use uploads::PATH as UPLOAD_PATH;
 

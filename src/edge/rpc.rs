@@ -16,6 +16,7 @@ use protocol::error::clip;
 use protocol::wire::lenient_string;
 use protocol::{Code, Error};
 use serde_json::{Map, Value, json};
+use tracing::{Instrument, Span, field};
 
 use super::metrics::Metrics;
 use super::outbox::Outbox;
@@ -25,6 +26,9 @@ use super::pace::Pace;
 const DEEPEST_TRANSACTION: usize = 4;
 /// Answers are made by this server from bounded state; this only guards against a mistake.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// The target of spans, one a request. They are made at the level `trace`, so that they cost nothing unless somebody wants them.
+pub const REQUEST_SPANS: &str = "kms::request";
 
 /// What a connection knows: the session it is bound to, and where its events go.
 pub(crate) struct Peer {
@@ -142,8 +146,19 @@ impl Rpc {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
             let (id, method, begun) = (request.id.clone(), request.method.clone(), Instant::now());
-            let answer = self.try_carry_out(peer, request, depth).await;
+            let span = span(&request);
+            let answer = self
+                .try_carry_out(peer, request, depth)
+                .instrument(span.clone())
+                .await;
             let answer = answer.unwrap_or_else(|error| refuse(id, &error));
+            if let Some(session) = peer.session.as_ref().filter(|_| !span.is_disabled()) {
+                span.record("kms.session", tracing::field::display(session));
+            }
+            if let Some(error) = answer.error {
+                span.record("rpc.jsonrpc.error_code", error);
+                span.record("otel.status_code", "ERROR");
+            }
             self.metrics.answered(&method, answer.error, begun.elapsed());
             answer
         })
@@ -380,6 +395,47 @@ impl Rpc {
         };
         serde_json::from_str(&answer.text).map_err(|e| Error::new(Code::Internal, e.to_string()))
     }
+}
+
+/// The span of a request: what it is about, and nothing of what it says. Names are OpenTelemetry's (semantic conventions of RPC).
+fn span(request: &Request) -> Span {
+    let span = tracing::trace_span!(
+        target: REQUEST_SPANS,
+        "request",
+        otel.name = field::Empty,
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        rpc.system = "jsonrpc",
+        rpc.method = field::Empty,
+        rpc.jsonrpc.error_code = field::Empty,
+        kms.session = field::Empty,
+        kms.object = field::Empty,
+        kms.operation = field::Empty,
+    );
+    if span.is_disabled() {
+        return span;
+    }
+    let text = |name| {
+        request
+            .params
+            .as_ref()
+            .and_then(|p| p.get(name))
+            .and_then(Value::as_str)
+    };
+    let operation = text("operation").or_else(|| text("type"));
+    let verb = super::metrics::verb(&request.method);
+    span.record(
+        "otel.name",
+        operation.map_or(verb.to_owned(), |of| format!("{verb} {}", clip(of))),
+    );
+    span.record("rpc.method", verb);
+    if let Some(object) = text("object") {
+        span.record("kms.object", &*clip(object));
+    }
+    if let Some(operation) = operation {
+        span.record("kms.operation", &*clip(operation));
+    }
+    span
 }
 
 /// Takes a request apart. An error comes with the id to answer to.

@@ -20,4 +20,5 @@ mod slow_reader;
 mod tenants;
 mod tls;
 mod tokens;
+mod traces;
 mod wrong_types;

@@ -20,8 +20,12 @@ async fn figure(daemon: &Daemon, name: &str) -> f64 {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("{name} in {page}")).parse().unwrap()
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in {page}"))
+        .parse()
+        .unwrap()
 }
 
 async fn until(daemon: &Daemon, name: &str, wanted: f64) {
@@ -42,7 +46,9 @@ async fn encoders_decoders_and_recordings_are_counted() {
     make(&folder.path("in.mp4"), 10, &H264);
     let daemon = Daemon::start();
     let (client, pipeline) = pipeline(&daemon).await;
-    let player = PlayerEndpoint::create(&client, &pipeline, &uri(&folder.path("in.mp4"))).await.unwrap();
+    let player = PlayerEndpoint::create(&client, &pipeline, &uri(&folder.path("in.mp4")))
+        .await
+        .unwrap();
     let out = folder.path("out.webm");
     let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&out))
         .media_profile(MediaProfileSpecType::Webm)
