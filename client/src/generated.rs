@@ -1756,6 +1756,13 @@ impl ServerManager {
         self.handle().invoke("getUsedMemory")
     }
 
+    /// Ends the server in an orderly way: no new pipelines are taken, and those that run may be ended by
+    /// their clients, for so long at most. Then, or once all have ended, the server ends. The operator's
+    /// alone. Not in Kurento.
+    pub fn drain(&self, timeout: i32) -> Request<()> {
+        self.handle().invoke("drain").arg("timeout", timeout)
+    }
+
     /// Subscribes to [`ObjectCreated`](events::ObjectCreated).
     pub fn on_object_created(&self) -> Subscribe<events::ObjectCreated> {
         self.handle().on()

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use protocol::{Api, Code, Error, Event, Ref};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::class::ClassEntry;
@@ -102,6 +103,8 @@ pub(crate) struct Inner {
     objects: Mutex<HashMap<String, Stored>>,
     sessions: Mutex<Sessions>,
     accepting: AtomicBool,
+    /// Set once the server takes no new pipelines: how long those there are may go on.
+    draining: watch::Sender<Option<Duration>>,
     next_node: AtomicU64,
     manager: OnceLock<Arc<ServerManager>>,
 }
@@ -124,6 +127,7 @@ impl Server {
             sessions: Mutex::new(Sessions::new(settings.request_cache)),
             settings,
             accepting: AtomicBool::new(true),
+            draining: watch::Sender::new(None),
             next_node: AtomicU64::new(1),
             manager: OnceLock::new(),
         };
@@ -209,8 +213,19 @@ impl Server {
         counts
     }
 
-    /// Whether new objects can be made at all. Error 40009 says what is in the way.
+    /// Whether new pipelines can be made. Error 40009 says what is in the way.
     pub fn readiness(&self) -> Result<(), Error> {
+        if self.inner.draining.borrow().is_some() {
+            return Err(Error::new(
+                Code::NotEnoughResources,
+                "The server is draining and takes no new pipelines",
+            ));
+        }
+        self.room()
+    }
+
+    /// Whether there is room for new objects.
+    fn room(&self) -> Result<(), Error> {
         if !self.inner.accepting.load(Ordering::Acquire) {
             return Err(Error::new(
                 Code::NotEnoughResources,
@@ -220,15 +235,31 @@ impl Server {
         (self.inner.settings.room.0)()
     }
 
+    /// Takes no new pipelines from now on. Those there are may go on for so long; then the server ends.
+    pub fn drain(&self, longest: Duration) {
+        self.inner.draining.send_replace(Some(longest));
+    }
+
+    /// Tells when the server was told to drain, and for how long.
+    pub fn drains(&self) -> watch::Receiver<Option<Duration>> {
+        self.inner.draining.subscribe()
+    }
+
     /// Asks for leave to make an object in a session, before anything of it is made. Error 40009, which names the limit, if there is no
     /// room for it.
     pub fn ask_leave(&self, session: &SessionKey, class: &ClassEntry) -> Result<Leave, Error> {
-        self.readiness()?;
+        let is_pipeline = class.def.name == "MediaPipeline";
+        // What is there may be worked on while the server drains.
+        if is_pipeline {
+            self.readiness()?;
+        } else {
+            self.room()?;
+        }
         let mut leave = Leave {
             session: session.clone(),
             places: vec![self.inner.ledger.take(Kind::Object, session)?],
         };
-        if class.def.name == "MediaPipeline" {
+        if is_pipeline {
             leave
                 .places
                 .push(self.inner.ledger.take(Kind::Pipeline, session)?);

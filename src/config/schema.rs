@@ -165,6 +165,12 @@ sections! {
         /// PEM file with the private key of `tls_certificate`.
         tls_private_key: Option<PathBuf> = None,
 
+        /// How long pipelines may go on after SIGTERM: no new ones are taken (error 40009, and `/readyz` answers 503), and those that run may be ended by their
+        /// clients. Once all have ended, or after this time, or at a second SIGTERM, the daemon ends. Under systemd `TimeoutStopSec` has to be
+        /// longer. 0: at once. `ServerManager.drain` does the same.
+        #[range(0..=86_400)] #[unit("seconds")]
+        drain_s: u64 = 0,
+
         /// Path of the websocket's URL, `ws://host:port/kurento`. Kurento's clients use this one.
         path: UrlPath = UrlPath::default(),
 

@@ -37,6 +37,7 @@ fn documented_defaults_hold() {
     let expected = r#"server.listen = "127.0.0.1:8888"
 server.tls_certificate = ""
 server.tls_private_key = ""
+server.drain_s = 0
 server.path = "/kurento"
 server.max_message_bytes = 4194304
 server.event_queue_messages = 4096

@@ -65,6 +65,14 @@ impl Daemon {
         Daemon::spawn(kms(), toml)
     }
 
+    /// With a variable in its environment.
+    #[allow(dead_code, reason = "not every test that shares this file needs it")]
+    pub(crate) fn with_variables(variables: &[(&str, &str)], toml: &str) -> Daemon {
+        let mut command = kms();
+        command.envs(variables.iter().copied());
+        Daemon::spawn(command, toml)
+    }
+
     /// Where the system gives at most this many file descriptors, and all of them may be taken.
     pub(crate) fn with_descriptors(most: usize) -> Daemon {
         let mut command = without_variables("sh");

@@ -81,7 +81,7 @@ async fn neither_a_client_that_does_not_read_nor_a_second_sigterm_changes_the_en
     assert_eq!(reading.closed().await.expect("a close frame").0, 1001);
     daemon.terminate();
     assert_eq!(daemon.ended(IN_TIME).await.code(), Some(0));
-    daemon.logged("kms: ended").await;
+    daemon.logged("kms::serve: ended").await;
 }
 
 #[tokio::test]

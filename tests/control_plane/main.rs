@@ -7,6 +7,7 @@ mod access;
 mod cli;
 mod client;
 mod daemon;
+mod draining;
 mod ending;
 mod hostile_sdp;
 mod leaks;

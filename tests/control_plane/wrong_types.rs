@@ -313,6 +313,10 @@ async fn in_the_parameters_of_methods() {
                     if operation == "getUsedCpu" && !wrong && name != "number" {
                         continue;
                     }
+                    // What is right ends the server.
+                    if operation == "drain" && !wrong {
+                        continue;
+                    }
                     let params = Map::from_iter([(parameter.clone(), value)]);
                     let outcome: Outcome = connection.invoke(&object, &operation, params.into()).await;
                     match outcome {

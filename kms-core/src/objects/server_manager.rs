@@ -20,6 +20,12 @@ params! {
         module_name "moduleName": String,
     }
 
+    /// Parameters of `drain`.
+    pub struct Drain {
+        /// How long pipelines may go on, seconds. Range 0 to 86,400; others are brought into it.
+        timeout "timeout": i32,
+    }
+
     /// Parameters of `getUsedCpu`.
     pub struct GetUsedCpu {
         /// How long to measure, milliseconds. Range 1 to 60,000; others are brought into it.
@@ -87,10 +93,19 @@ pub(super) fn class() -> Class<ServerManager> {
         )
         .waits()
         .method("getUsedMemory", "Resident memory of the server, KiB.", |_, _, _: NoParams| used_memory())
+        .method(
+            "drain",
+            "Ends the server in an orderly way: no new pipelines are taken, and those that run may be ended by their clients, for so long at most. \
+             Then, or once all have ended, the server ends. The operator's alone. Not in Kurento.",
+            |_, call, p: Drain| {
+                call.server.drain(Duration::from_secs(p.timeout.clamp(0, 86_400) as u64));
+                Ok(())
+            },
+        )
         .event::<crate::events::ObjectCreated>()
         .event::<crate::events::ObjectDestroyed>()
         // There is one manager: what one tenant writes here others would read.
-        .operators(&["setName", "setSendTagsInEvents", "addTag", "removeTag", "getTag", "getTags"])
+        .operators(&["drain", "setName", "setSendTagsInEvents", "addTag", "removeTag", "getTag", "getTags"])
 }
 
 fn server_info(server: &Server) -> ServerInfo {

@@ -28,7 +28,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kms_core::object::lock;
 use tokio::sync::oneshot;
@@ -66,6 +66,9 @@ pub(super) struct Counters {
     pub(super) nacks: AtomicU64,
     /// Nanoseconds that each worker was at work.
     pub(super) busy: Vec<AtomicU64>,
+    /// When each worker began its last turn, nanoseconds since `started`.
+    pub(super) turns: Vec<AtomicU64>,
+    pub(super) started: Option<Instant>,
 }
 
 /// What the engine carries now and has carried.
@@ -128,6 +131,8 @@ impl Engine {
         let count = settings.workers.max(1);
         let counters = Arc::new(Counters {
             busy: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            turns: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            started: Some(Instant::now()),
             ..Counters::default()
         });
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
@@ -216,6 +221,18 @@ impl Engine {
             kind,
             source,
         });
+    }
+
+    /// Numbers of workers that have begun no turn for so long.
+    pub fn stuck_workers(&self, longest: Duration) -> Vec<usize> {
+        let counters = &self.inner.counters;
+        let now = counters
+            .started
+            .map_or(Duration::ZERO, |started| started.elapsed());
+        let turns = counters.turns.iter().enumerate();
+        let began = |turn: &AtomicU64| Duration::from_nanos(turn.load(Ordering::Relaxed));
+        let stuck = turns.filter(|(_, turn)| now.saturating_sub(began(turn)) > longest);
+        stuck.map(|(index, _)| index).collect()
     }
 
     /// What the engine carries.

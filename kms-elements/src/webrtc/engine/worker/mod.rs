@@ -153,6 +153,12 @@ impl Worker {
                 return;
             }
             woken = Instant::now();
+            let since = self
+                .counters
+                .started
+                .map_or(Duration::ZERO, |started| woken - started);
+            let since = u64::try_from(since.as_nanos()).unwrap_or_default();
+            self.counters.turns[self.index].store(since, Ordering::Relaxed);
             for event in &events {
                 if event.token() != WAKER && !self.ready.contains(&event.token()) {
                     self.ready.push_back(event.token());
