@@ -6,7 +6,7 @@ TUTORIAL ?= hello-world
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run camera test test-cargo test-wire test-java test-browser lint bench bench-latency build-tests setup setup-test setup-bench
+.PHONY: help run camera test test-cargo test-wire test-java test-deb test-browser lint bench bench-latency build-tests setup setup-test setup-bench
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,7 +20,7 @@ camera: ## Start a camera made of software (RTSP), to try players and recorders 
 	@echo 'Play the address that follows, with kms or any player (Ctrl-C ends the camera).' >&2
 	@/usr/bin/python3 scripts/camera.py $(ARGS)
 
-test: test-cargo test-wire test-java test-browser ## Run all tests.
+test: test-cargo test-wire test-java test-deb test-browser ## Run all tests.
 
 test-cargo: build-tests ## Unit tests, and the tests in Rust against the daemon.
 	@scripts/test-cargo.sh
@@ -30,6 +30,9 @@ test-wire: build-tests ## Replay recorded traffic of a real Kurento.
 
 test-java: build-tests ## Kurento's own Java client.
 	@scripts/test-java.sh $(KMS_BIN)
+
+test-deb: build-tests ## The Debian package: installed, used, removed, in a copy of this system.
+	@scripts/test-deb.sh dev
 
 test-browser: build-tests ## Tests with Kurento's own client and headless Chromium.
 	@node tests/browser/run.mjs

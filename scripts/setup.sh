@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          compiler, libraries and GStreamer: enough for `make run`
 #   scripts/setup.sh --camera and an RTSP server: for `make camera`
-#   scripts/setup.sh --test   and Chromium, coturn, ffmpeg, Node packages, cargo-deny: for `make test` and `make lint`
+#   scripts/setup.sh --test   and Chromium, coturn, ffmpeg, Node packages, cargo-deny, cargo-deb: for `make test` and `make lint`
 #   scripts/setup.sh --bench  and Janus, the server that the benchmark compares with: for `make bench`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 # Tools that are ours alone stand here, outside of the system and of git.
 TOOLS=target/tools
 CARGO_DENY_VERSION=0.20.2
+CARGO_DEB_VERSION=3.8.0
 WEBSOCKETS_VERSION=15.0.1
 # An S3 of software, for tests of recordings.
 MOTO_VERSION=5.2.5
@@ -28,7 +29,8 @@ main() {
     check_rust
     if [ "${1-}" = --test ]; then
         install_rust_components
-        install_cargo_deny
+        install_tool cargo-deny $CARGO_DENY_VERSION
+        install_tool cargo-deb $CARGO_DEB_VERSION
         install_python_packages
         install_node_packages
     fi
@@ -79,6 +81,9 @@ install_packages() {
         need gir1.2-gst-rtsp-server-1.0 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
     fi
     if [ "$1" = --test ]; then
+        # For the package's test.
+        need adduser command -v adduser
+        need systemd command -v systemd-analyze
         need chromium command -v chromium
         need coturn command -v turnserver
         need curl command -v curl
@@ -150,10 +155,11 @@ install_rust_components() {
 }
 
 # Built without optimisation: that takes a minute, and it runs in a second either way.
-install_cargo_deny() {
-    command -v cargo-deny >/dev/null || [ -x $TOOLS/bin/cargo-deny ] && return
-    say "building cargo-deny $CARGO_DENY_VERSION"
-    quietly cargo install cargo-deny --version $CARGO_DENY_VERSION --locked --debug --root $TOOLS --target-dir $TOOLS/build
+# install_tool NAME VERSION: a command of cargo's.
+install_tool() {
+    command -v "$1" >/dev/null || [ -x "$TOOLS/bin/$1" ] && return
+    say "building $1 $2"
+    quietly cargo install "$1" --version "$2" --locked --debug --root $TOOLS --target-dir $TOOLS/build
     rm -rf $TOOLS/build
 }
 

@@ -430,10 +430,10 @@ fn span(request: &Request) -> Span {
     );
     span.record("rpc.method", verb);
     if let Some(object) = text("object") {
-        span.record("kms.object", &*clip(object));
+        span.record("kms.object", clip(object));
     }
     if let Some(operation) = operation {
-        span.record("kms.operation", &*clip(operation));
+        span.record("kms.operation", clip(operation));
     }
     span
 }

@@ -19,7 +19,7 @@ impl Peer {
         let fraction = f64::from(stats.loss.unwrap_or_default());
         let entry = entry(&mut self.stats.inbound, stream.kind, rid);
         let counters = &self.counters;
-        more(&counters.lost_in, stream.lost, entry.packets_lost as u64);
+        more_lost(&counters.lost_in, stream.lost as i64, entry.packets_lost);
         more(
             &counters.keyframes_asked,
             stats.firs + stats.plis,
@@ -53,8 +53,10 @@ impl Peer {
         let (remb, target) = (self.remb, self.available.unwrap_or_default() as f64);
         let entry = entry(&mut self.stats.outbound, kind, None);
         let counters = &self.counters;
-        let lost = stats.remote.as_ref().map_or(0, |r| r.packets_lost.into());
-        more(&counters.lost_out, lost, entry.packets_lost as u64);
+        let remote = stats.remote.as_ref();
+        // A signed number in reports (RFC 3550, section 6.4.1): what comes twice is lost less than never.
+        let lost = remote.map_or(0, |r| i64::from(r.packets_lost as i32));
+        more_lost(&counters.lost_out, lost, entry.packets_lost);
         more(
             &counters.keyframes_wanted,
             stats.firs + stats.plis,
@@ -66,10 +68,7 @@ impl Peer {
             codec: codec.map(str::to_owned),
             packets: stats.packets,
             bytes: stats.bytes,
-            packets_lost: stats
-                .remote
-                .as_ref()
-                .map_or(0, |r| i64::from(r.packets_lost as i32)),
+            packets_lost: lost,
             fraction_lost: f64::from(stats.loss.unwrap_or_default()),
             round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
             fir_count: stats.firs,
@@ -97,6 +96,12 @@ impl Peer {
 /// Counts what has come since the last time. Counts of a stream begin anew with another one.
 fn more(counter: &AtomicU64, now: u64, before: u64) {
     let since = now.checked_sub(before).unwrap_or(now);
+    counter.fetch_add(since, Ordering::Relaxed);
+}
+
+/// The same of packets that are lost: a packet that comes late was not, and what was counted stays counted.
+fn more_lost(counter: &AtomicU64, now: i64, before: i64) {
+    let since = u64::try_from(now.saturating_sub(before)).unwrap_or_default();
     counter.fetch_add(since, Ordering::Relaxed);
 }
 
