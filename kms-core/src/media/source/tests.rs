@@ -202,7 +202,7 @@ fn media_leaves_in_the_format_that_was_asked_for_and_with_fewer_frames() {
     let watcher = Watcher::of(&live.timeline);
     watcher.input.connect(Some(branch));
     let first = watcher.next().2;
-    let last = (0..20).map(|_| watcher.next().2).last().expect("pictures");
+    let last = (0..20).fold(first, |_, _| watcher.next().2);
     let rate = 20.0 / (last - first).seconds_f64();
     assert!((9.5..10.5).contains(&rate), "{rate} frames a second");
     // Who can't take that gets what it can.
