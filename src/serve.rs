@@ -108,6 +108,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         max_connections: config.server.max_connections,
         max_connections_per_tenant: config.limits.connections_per_tenant,
         max_requests_per_second: config.limits.requests_per_second,
+        console: config.has_console(),
     };
     let access = edge::Access::new(
         &config.access.tokens.0,

@@ -6,7 +6,7 @@ use kms_core::limits::{Bound, Limits};
 use kms_core::reach::Rules;
 
 use super::schema::{Access, Server};
-use super::setting::{Directories, Networks};
+use super::setting::{Console, Directories, Networks};
 use crate::headroom::Needs;
 use crate::tls::Files;
 
@@ -57,6 +57,17 @@ impl super::Config {
             ),
         ]
         .map(Reach::new)
+    }
+}
+
+impl super::Config {
+    /// Whether there is the page to look at pipelines.
+    pub(crate) fn has_console(&self) -> bool {
+        match self.console.enabled {
+            Console::Auto => self.server.listen.ip().is_loopback(),
+            Console::On => true,
+            Console::Off => false,
+        }
     }
 }
 

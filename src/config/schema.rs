@@ -7,8 +7,8 @@ use kms_elements::webrtc::api::BandwidthEstimation;
 use toml::de::DeValue;
 
 use super::setting::{
-    BaseUrl, Bounds, Directories, Interfaces, LogFilter, LogFormat, Names, Networks, Origins, Secret,
-    Setting, SigningSecret, Tokens, UrlPath,
+    BaseUrl, Bounds, Console, Directories, Interfaces, LogFilter, LogFormat, Names, Networks, Origins,
+    Secret, Setting, SigningSecret, Tokens, UrlPath,
 };
 use super::turn_url::TurnUrl;
 
@@ -354,6 +354,13 @@ sections! {
 
         /// `text` is for people, `json` for log collectors: one object a line.
         format: LogFormat = LogFormat::Text,
+    }
+
+    /// A page to look at live pipelines: `http://host:port/console`. It speaks the Kurento Protocol, changes nothing, and shows who enters what it may
+    /// see: the operator everything, a tenant its own.
+    console: ConsolePage {
+        /// `on`, `off`, or `auto`: on loopback alone. Where tokens are asked for, the page asks for one.
+        enabled: Console = Console::Auto,
     }
 
     /// Traces of requests, for collectors of OpenTelemetry.

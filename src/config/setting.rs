@@ -518,6 +518,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether there is the page to look at pipelines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// On loopback.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// Settings that are one of a few words.
 macro_rules! choices {
     ($($Type:ty, $expected:literal { $($word:literal: $variant:path,)+ })+) => {
@@ -542,6 +553,11 @@ macro_rules! choices {
 }
 
 choices! {
+    Console, "auto, on or off" {
+        "auto": Console::Auto,
+        "on": Console::On,
+        "off": Console::Off,
+    }
     LogFormat, "text or json" {
         "text": LogFormat::Text,
         "json": LogFormat::Json,

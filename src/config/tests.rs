@@ -76,6 +76,7 @@ session.garbage_collector_period_s = 240
 session.request_cache_s = 20
 log.level = "info"
 log.format = "text"
+console.enabled = "auto"
 telemetry.traces_url = ""
 telemetry.traces_percent = 100
 uploads.public_url = ""
@@ -277,7 +278,7 @@ fn what_is_wrong_in_the_file_is_refused_with_its_line() {
         ),
         (
             "[log]\n[wbrtc]",
-            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [limits], [files], [network], [session], [log], [telemetry], [uploads], [webrtc]",
+            "kms.toml:2: unknown section [wbrtc]; known sections: [server], [access], [limits], [files], [network], [session], [log], [console], [telemetry], [uploads], [webrtc]",
         ),
         (
             "listen = 1",

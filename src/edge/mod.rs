@@ -1,6 +1,7 @@
 //! The daemon's edge: the websocket that application servers connect to, and the HTTP routes beside it.
 
 mod access;
+mod console;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub max_connections_per_tenant: usize,
     /// Requests a second that a connection may send; 0: no limit.
     pub max_requests_per_second: usize,
+    /// Whether there is a page to look at pipelines, `/console`.
+    pub console: bool,
 }
 
 struct Edge {
@@ -112,11 +115,16 @@ pub fn router(
         connections: Mutex::default(),
         ending,
     });
+    let console = match settings.console {
+        true => console::routes(&settings.path),
+        false => Router::new(),
+    };
     Router::new()
         .route(&settings.path, get(upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
+        .merge(console)
         .with_state(edge)
         .merge(uploads::routes(uploads))
 }
