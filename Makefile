@@ -6,7 +6,7 @@ TUTORIAL ?= hello-world
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run camera test test-cargo test-wire test-java test-deb test-browser lint bench bench-latency build-tests setup setup-test setup-bench
+.PHONY: help run camera test test-cargo test-wire test-java test-deb test-browser soak lint bench bench-latency build-tests setup setup-test setup-bench
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +38,9 @@ test-browser: build-tests ## Tests with Kurento's own client and headless Chromi
 	@node tests/browser/run.mjs
 
 # Twice: in tests, helpers outside of #[test] functions may unwrap too.
+soak: build-tests ## An hour of clients that come and go, one a second.
+	@KMS_SOAK_SECONDS=3600 cargo test --locked -p kms --test media -- --nocapture soak
+
 lint: setup-test ## Formatting, clippy, crate directions, links of the docs, licences and advisories of dependencies.
 	@cargo fmt --all --check
 	@cargo clippy --workspace --locked -- -D warnings

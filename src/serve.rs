@@ -71,6 +71,8 @@ pub(crate) fn registry(config: &Config, reach: &[Reach; 2]) -> Result<(Registry,
 
 /// Serves clients until the daemon is told to end.
 pub(crate) async fn run(config: Config) -> Result<(), String> {
+    // Before anybody is served: until then a signal ends the daemon at once.
+    let mut signals = Signals::listen()?;
     let reach = config.reach();
     for each in &reach {
         each.open_gateway()
@@ -140,7 +142,6 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let http = tokio::spawn(listen(listener, router, handle.clone(), tls.zip(certificate))?);
     let watchdog = tokio::spawn(watchdog::watch(engines.webrtc.clone(), server.clone()));
     watchdog::tell(&[NotifyState::Ready]);
-    let mut signals = Signals::listen()?;
     let mut drains = server.drains();
     tokio::select! {
         signal = signals.next() => {

@@ -105,6 +105,9 @@ pub(crate) fn aims(report: &Report) -> Vec<Aim> {
             aims.push(Aim::new(what("ms later"), 1_000.0 / 30.0, cost.later_ms));
         }
     }
+    for figure in &report.operations {
+        aims.push(Aim::new(figure.what.to_owned(), figure.most, figure.value));
+    }
     aims
 }
 

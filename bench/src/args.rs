@@ -18,6 +18,7 @@ Scenarios:
   transcode     H.264 to VP8 for 20 viewers, and a bare pipeline of GStreamer beside it
   mix           four pictures into one, and a bare compositor of GStreamer beside it
   filters       what each filter of pictures costs
+  operations    idle connections, clients that don't read, tokens, metrics
   all           all of them (default), Janus too if it is installed
 
 Options:
@@ -54,6 +55,8 @@ pub(crate) enum Scenario {
     Mix,
     /// Filters of pictures.
     Filters,
+    /// What safety and being seen cost.
+    Operations,
     /// All of it.
     All,
 }
@@ -110,6 +113,7 @@ impl Args {
                 "transcode" => args.scenario = Scenario::Transcode,
                 "mix" => args.scenario = Scenario::Mix,
                 "filters" => args.scenario = Scenario::Filters,
+                "operations" => args.scenario = Scenario::Operations,
                 "all" => args.scenario = Scenario::All,
                 "--peers" => args.peers = number(&argument, arguments.next())?,
                 "--viewers" => args.viewers = number(&argument, arguments.next())?,

@@ -16,6 +16,7 @@ mod load;
 mod measure;
 mod media;
 mod memory;
+mod operations;
 mod peer;
 mod process;
 mod procfs;
@@ -115,6 +116,9 @@ async fn scenarios(args: &Args) -> Result<Report> {
     }
     if all || args.scenario == Scenario::Filters {
         report.filters = filters::filters(&args.kms, window).await?;
+    }
+    if all || args.scenario == Scenario::Operations {
+        report.operations = operations::measure(&args.kms).await?;
     }
     Ok(report)
 }

@@ -8,6 +8,7 @@ use crate::engine::{self, Cost};
 use crate::filters::{self, FilterCost};
 use crate::measure::{self, Measured};
 use crate::memory::{self, Footprint};
+use crate::operations::{self, Figure};
 use crate::procfs;
 use crate::table::table;
 
@@ -24,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) engine: Vec<Cost>,
     /// Filters.
     pub(crate) filters: Vec<FilterCost>,
+    /// What safety and being seen cost.
+    pub(crate) operations: Vec<Figure>,
 }
 
 impl Report {
@@ -38,6 +41,7 @@ impl Report {
             "memory": self.memory.iter().map(Footprint::to_json).collect::<Vec<_>>(),
             "engine": self.engine.iter().map(Cost::to_json).collect::<Vec<_>>(),
             "filters": self.filters.iter().map(FilterCost::to_json).collect::<Vec<_>>(),
+            "operations": self.operations.iter().map(Figure::to_json).collect::<Vec<_>>(),
             "aims": aims(self).iter().map(aims::Aim::to_json).collect::<Vec<_>>(),
         })
     }
@@ -78,6 +82,10 @@ impl Report {
         if !self.filters.is_empty() {
             let rows: Vec<_> = self.filters.iter().map(FilterCost::row).collect();
             text += &format!("\n{}", table(filters::HEADER, &rows));
+        }
+        if !self.operations.is_empty() {
+            let rows: Vec<_> = self.operations.iter().map(Figure::row).collect();
+            text += &format!("\n{}", table(operations::HEADER, &rows));
         }
         let rows: Vec<_> = aims(self).iter().map(aims::Aim::row).collect();
         if !rows.is_empty() {

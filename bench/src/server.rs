@@ -31,10 +31,16 @@ impl Server {
 
     /// Starts kms on a free port of the loopback interface.
     pub(crate) async fn start_kms(program: &str) -> Result<Server> {
+        Server::start_kms_with(program, &[]).await
+    }
+
+    /// The same, with variables in its environment.
+    pub(crate) async fn start_kms_with(program: &str, variables: &[(&str, &str)]) -> Result<Server> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut command = Command::new(program);
         command.args(["--listen", &address.to_string()]);
         command.env("KMS_LOG_LEVEL", "warn");
+        command.envs(variables.iter().copied());
         Server::start(&mut command, address, format!("ws://{address}/kurento")).await
     }
 

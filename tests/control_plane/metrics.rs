@@ -132,3 +132,38 @@ async fn who_has_no_room_is_not_ready_and_says_why() {
     assert_eq!(get(&daemon, "/healthz", "").await.0, 200, "it is well");
     assert_eq!(Value::from(0.0), json!(figures(&daemon).await["kms_ready"]));
 }
+
+#[tokio::test]
+async fn the_dashboard_and_the_docs_ask_for_what_there_is() {
+    let daemon = Daemon::start();
+    let (_, page) = get(&daemon, "/metrics", "").await;
+    let types = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let there: Vec<String> = types
+        .flat_map(|(name, kind)| match kind {
+            "counter" => vec![format!("{name}_total")],
+            "histogram" => ["bucket", "count", "sum"]
+                .map(|part| format!("{name}_{part}"))
+                .into(),
+            _ => vec![name.to_owned()],
+        })
+        .collect();
+    assert!(there.len() > 20, "{there:?}");
+    for file in ["docs/grafana.json", "docs/operations.md", "docs/threat-model.md"] {
+        let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let mut asked = 0;
+        for (at, _) in text.match_indices("kms_") {
+            let name: String = text[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
+            if text[..at].ends_with(['/', '"']) || name == "kms_" {
+                continue; // a package's file, such as kms_*.deb
+            }
+            assert!(there.contains(&name), "{file} asks for {name}");
+            asked += 1;
+        }
+        assert!(asked > 0, "{file}");
+    }
+}

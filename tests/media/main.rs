@@ -1,6 +1,9 @@
 //! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
 
 mod camera;
+#[path = "../control_plane/client.rs"]
+#[allow(dead_code, reason = "shared with another test, which uses more of it")]
+mod client;
 mod codes;
 mod conformance;
 #[path = "../control_plane/daemon.rs"]
@@ -23,6 +26,7 @@ mod recorder_segments;
 mod recorder_tutorial;
 mod recorder_upload;
 mod rtp;
+mod soak;
 #[path = "../control_plane/tokens.rs"]
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod tokens;
