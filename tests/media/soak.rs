@@ -47,7 +47,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
     let folder = Arc::new(Folder::new());
     make(&folder.path("film.webm"), 20, &WEBM);
     let offer = include_str!("../../kms-elements/testdata/chromium_recvonly_offer.sdp");
-    let config = "[session]\ngarbage_collector_period_s = 2\n[log]\nlevel = \"warn\"\n";
+    let config = "[session]\ngarbage_collector_period_s = 5\n";
     let daemon = Arc::new(Daemon::with_config(config));
     let mut before = None;
     let mut staying = Vec::new();
