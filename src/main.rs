@@ -3,6 +3,7 @@
 mod config;
 mod headroom;
 mod logs;
+mod prompt;
 mod serve;
 mod tls;
 mod watchdog;

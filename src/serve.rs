@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::headroom::Headroom;
+use crate::prompt::Prompt;
 use crate::{tls, watchdog};
 
 /// An end in good order takes a second or two. After this, something hangs.
@@ -120,7 +121,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     .map_err(|e| format!("access.jwt_public_keys {e}"))?;
     let tls = config.server.tls_files();
     let certificate = match &tls {
-        Some(files) => Some(files.load().await?),
+        Some(files) => Some(files.load()?),
         None => None,
     };
     let router = edge::router(server.clone(), engines.clone(), &settings, access, ending);
@@ -194,7 +195,9 @@ fn listen(
     let listener = listener.into_std().and_then(axum_server::from_tcp);
     let mut server = listener
         .map_err(|e| format!("the address can't be listened on: {e}"))?
-        .handle(handle);
+        .handle(handle)
+        // Said before the acceptor is chosen: said of the server as it then is, it would take the websockets away (axum-server 0.8).
+        .http1_only();
     server
         .http_builder()
         .http1()
@@ -209,11 +212,14 @@ fn listen(
             Some((files, config)) => {
                 tokio::spawn(files.watch(config.clone()));
                 server
-                    .map(|plain| RustlsAcceptor::new(config).acceptor(plain))
+                    .map(|plain| Prompt::new(RustlsAcceptor::new(config).acceptor(plain), LONGEST_REQUEST))
                     .serve(service)
                     .await
             }
-            None => server.serve(service).await,
+            None => {
+                let prompt = |plain| Prompt::new(plain, LONGEST_REQUEST);
+                server.map(prompt).serve(service).await
+            }
         };
         if let Err(error) = served {
             tracing::error!(%error, "the server can no longer be connected to");

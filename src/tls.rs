@@ -1,9 +1,13 @@
 //! The certificate that clients see, which is read again when it changes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the files are looked at.
@@ -17,15 +21,28 @@ pub(crate) struct Files {
 
 impl Files {
     /// Reads them. The error names the files.
-    pub(crate) async fn load(&self) -> Result<RustlsConfig, String> {
+    pub(crate) fn load(&self) -> Result<RustlsConfig, String> {
         // Two cryptography libraries are linked in by what we use, so rustls must be told which.
         let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        RustlsConfig::from_pem_file(&self.certificate, &self.private_key)
-            .await
-            .map_err(|error| self.explain(&error))
+        self.read().map(RustlsConfig::from_config)
     }
 
-    fn explain(&self, error: &std::io::Error) -> String {
+    fn read(&self) -> Result<Arc<ServerConfig>, String> {
+        let explain = |error: &dyn std::fmt::Display| self.explain(error);
+        let certificates = CertificateDer::pem_file_iter(&self.certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| explain(&e))?;
+        let key = PrivateKeyDer::from_pem_file(&self.private_key).map_err(|e| explain(&e))?;
+        let config = ServerConfig::builder().with_no_client_auth();
+        let mut config = config
+            .with_single_cert(certificates, key)
+            .map_err(|e| explain(&e))?;
+        // What is spoken, and no more: websockets begin in HTTP/1.1.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn explain(&self, error: &dyn std::fmt::Display) -> String {
         format!(
             "server.tls_certificate ({}) and server.tls_private_key ({}) can't be used: {error}",
             self.certificate.display(),
@@ -53,14 +70,12 @@ impl Files {
                 continue;
             }
             known = now;
-            match tls
-                .reload_from_pem_file(&self.certificate, &self.private_key)
-                .await
-            {
-                Ok(()) => {
+            match self.read() {
+                Ok(config) => {
+                    tls.reload_from_config(config);
                     tracing::info!(certificate = %self.certificate.display(), "the certificate was read again")
                 }
-                Err(error) => tracing::error!("{}; the one before stays", self.explain(&error)),
+                Err(error) => tracing::error!("{error}; the one before stays"),
             }
         }
     }

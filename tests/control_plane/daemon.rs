@@ -208,6 +208,11 @@ fn read_log(child: &mut Child, log: Arc<Mutex<String>>) -> Receiver<SocketAddr> 
     let (found, listening) = sync_channel(1);
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
+            {
+                let mut log = log.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
             if let Some((_, url)) = line
                 .split_once("listening on ws://")
                 .or_else(|| line.split_once("listening on wss://"))
@@ -215,9 +220,6 @@ fn read_log(child: &mut Child, log: Arc<Mutex<String>>) -> Receiver<SocketAddr> 
             {
                 let _ = found.try_send(address);
             }
-            let mut log = log.lock().unwrap();
-            log.push_str(&line);
-            log.push('\n');
         }
     });
     listening

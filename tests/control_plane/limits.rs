@@ -339,3 +339,24 @@ async fn without_a_free_port_a_request_fails_and_what_is_there_goes_on() {
     let daemon = Daemon::with_config("[webrtc]\nmin_port = 21300\nmax_port = 21309\nice_tcp = false\n");
     exhaust(&daemon).await;
 }
+
+#[tokio::test]
+async fn who_connects_and_asks_nothing_is_sent_away() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let daemon = Daemon::start();
+    let begun = Instant::now();
+    let mut slow = Vec::new();
+    // Nothing, the beginning of HTTP/2, half a request.
+    for said in ["", "PRI * HTTP/2.0\r\n", "GET /kurento HTTP/1.1\r\nHost: x\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        slow.push((said, stream));
+    }
+    for (said, mut stream) in slow {
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{said:?} holds a connection");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    Connection::open(&daemon).await;
+}
