@@ -31,6 +31,13 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     })
 }
 
+/// Memory of a process that is no part of a file, in bytes.
+pub(crate) fn anonymous(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status_field(&status, "RssAnon").ok_or_else(|| io::Error::other("no RssAnon in its status"))?;
+    Ok(kib * 1024)
+}
+
 /// CPU time of the process's threads of this name; if it ends with a colon, of those whose names begin so: GStreamer calls a thread after its
 /// element and pad.
 pub(crate) fn threads(pid: u32, name: &str) -> io::Result<Duration> {

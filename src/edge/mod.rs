@@ -43,6 +43,9 @@ pub use uploads::PATH as UPLOAD_PATH;
 /// How long a client may take to accept one message before its connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes that are read at once from a client.
+const READ_BUFFER: usize = 8 * 1024;
+
 /// Close codes of RFC 6455, section 7.4.1, and of its registry.
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
@@ -245,6 +248,8 @@ async fn upgrade(
         }
     };
     upgrade
+        // Each connection has one for as long as it is open, and most requests are small: the library's 128 KiB would be most of its memory.
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(edge.max_message)
         .max_frame_size(edge.max_message)
         .on_upgrade(move |socket| async move {
