@@ -136,7 +136,8 @@ impl Server {
         };
         let manager = Arc::new(ServerManager::new(&server));
         if let Some(class) = server.registry().find("ServerManager") {
-            server.store(manager.clone(), class.clone(), None, Vec::new());
+            // It has no parent that could be gone.
+            let _ = server.store(manager.clone(), class.clone(), None, Vec::new());
         }
         // A new server has no manager yet, so this can't fail.
         let _ = server.inner.manager.set(manager);
@@ -226,13 +227,19 @@ impl Server {
 
     /// Whether there is room for new objects.
     fn room(&self) -> Result<(), Error> {
-        if !self.inner.accepting.load(Ordering::Acquire) {
-            return Err(Error::new(
+        self.accepts()?;
+        (self.inner.settings.room.0)()
+    }
+
+    /// Whether the server is not ending.
+    fn accepts(&self) -> Result<(), Error> {
+        match self.inner.accepting.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(Error::new(
                 Code::NotEnoughResources,
                 "The server is shutting down and takes no new objects",
-            ));
+            )),
         }
-        (self.inner.settings.room.0)()
     }
 
     /// Takes no new pipelines from now on. Those there are may go on for so long; then the server ends.
@@ -271,24 +278,15 @@ impl Server {
     pub fn add(&self, object: Arc<dyn Object>, class: Arc<ClassEntry>, leave: Leave) -> Result<(), Error> {
         let id = object.core().id().to_owned();
         let Leave { session, places } = leave;
-        let owner = session.tenant().clone();
-        if !self.store(object.clone(), class, Some(owner.clone()), places) {
-            // The parent was released while its child was being made.
-            object.released();
-            return Err(Error::object_not_found(
-                object.core().parent().unwrap_or_default(),
-            ));
-        }
-        if !self.inner.accepting.load(Ordering::Acquire) {
-            // It was made while the others were released.
-            self.release(&id);
-            return Err(Error::new(
-                Code::NotEnoughResources,
-                "The server is shutting down and takes no new objects",
-            ));
-        }
+        let owner = Some(session.tenant().clone());
+        // If its parent was released while it was being made, it is nobody's.
+        let owner = self
+            .store(object.clone(), class, owner, places)
+            .inspect_err(|_| object.released())?;
+        // Else it was made while the others were released.
+        self.accepts().inspect_err(|_| self.release(&id))?;
         self.hold(&session, &id)?;
-        self.announce(&ObjectCreated { object: Ref::new(id) }, Some(&owner));
+        self.announce(&ObjectCreated { object: Ref::new(id) }, owner.as_ref());
         Ok(())
     }
 
@@ -301,24 +299,23 @@ impl Server {
         }
     }
 
+    /// Puts an object into the table; whose it is, is returned. Error 40101 if its parent is gone.
     fn store(
         &self,
         object: Arc<dyn Object>,
         class: Arc<ClassEntry>,
         mut owner: Option<Tenant>,
         places: Vec<Place>,
-    ) -> bool {
+    ) -> Result<Option<Tenant>, Error> {
         let mut objects = lock(&self.inner.objects);
         let id = object.core().id().to_owned();
         if let Some(parent) = object.core().parent() {
-            match objects.get_mut(parent) {
-                Some(parent) => {
-                    parent.children.push(id.clone());
-                    // What the operator makes in a tenant's pipeline is the tenant's.
-                    owner = parent.owner.clone();
-                }
-                None => return false,
-            }
+            let parent = objects
+                .get_mut(parent)
+                .ok_or_else(|| Error::object_not_found(parent))?;
+            parent.children.push(id.clone());
+            // What the operator makes in a tenant's pipeline is the tenant's.
+            owner = parent.owner.clone();
         }
         objects.insert(
             id,
@@ -327,11 +324,11 @@ impl Server {
                 class,
                 children: Vec::new(),
                 holders: HashSet::new(),
-                owner,
+                owner: owner.clone(),
                 _places: places,
             },
         );
-        true
+        Ok(owner)
     }
 
     /// Releases an object and its children, whoever holds them. Unknown ids are nothing to release.

@@ -125,6 +125,15 @@ async fn each_is_shown_its_own_and_the_operator_all() {
     for expected in ["ObjectCreated", "ObjectDestroyed", "ObjectCreated"] {
         assert_eq!(operator.event().await.0, expected);
     }
+    // What the operator makes in a tenant's pipeline is the tenant's, who hears of it.
+    let element = operator.element("PassThrough", &own).await;
+    assert_eq!(other.event().await.1["object"], json!(element));
+    assert!(other.exists(&element).await);
+    other
+        .request("release", json!({"object": element}))
+        .await
+        .unwrap();
+    assert_eq!(other.event().await.1["objectId"], json!(element));
     // The operator may end what a tenant has.
     operator.request("release", json!({"object": own})).await.unwrap();
     assert!(!other.exists(&own).await);
