@@ -18,6 +18,7 @@ use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::headroom::Headroom;
@@ -70,6 +71,33 @@ pub(crate) fn registry(config: &Config, reach: &[Reach; 2]) -> Result<(Registry,
     Ok((registry, engines))
 }
 
+/// What the control plane is told by the configuration.
+fn core_settings(config: &Config, [reach, tenants_reach]: [Reach; 2], headroom: Arc<Headroom>) -> Settings {
+    Settings {
+        request_cache: Duration::from_secs(config.session.request_cache_s),
+        metadata: String::new(),
+        build_time: env!("KMS_BUILD_TIME").to_owned(),
+        limits: config.limits.of_clients(),
+        room: Room(Arc::new(move || headroom.ask())),
+        reach,
+        tenants_reach,
+    }
+}
+
+/// What the edge is told by the configuration.
+fn edge_settings(config: &Config) -> edge::Settings {
+    edge::Settings {
+        path: config.server.path.as_str().to_owned(),
+        queue_messages: config.server.event_queue_messages,
+        queue_bytes: config.server.event_queue_bytes,
+        max_message: config.server.max_message_bytes,
+        max_connections: config.server.max_connections,
+        max_connections_per_tenant: config.limits.connections_per_tenant,
+        max_requests_per_second: config.limits.requests_per_second,
+        console: config.has_console(),
+    }
+}
+
 /// Serves clients until the daemon is told to end.
 pub(crate) async fn run(config: Config) -> Result<(), String> {
     // Before anybody is served: until then a signal ends the daemon at once.
@@ -81,20 +109,9 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
             .map_err(|e| format!("the gateway to other hosts can't be opened: {e}"))?;
     }
     let (registry, engines) = registry(&config, &reach)?;
-    let [reach, tenants_reach] = reach;
     let headroom = Headroom::new(config.limits.headroom());
     tokio::spawn(headroom.clone().watch());
-    let room = headroom.clone();
-    let settings = Settings {
-        request_cache: Duration::from_secs(config.session.request_cache_s),
-        metadata: String::new(),
-        build_time: env!("KMS_BUILD_TIME").to_owned(),
-        limits: config.limits.of_clients(),
-        room: Room(Arc::new(move || room.ask())),
-        reach,
-        tenants_reach,
-    };
-    let server = Server::new(registry, settings);
+    let server = Server::new(registry, core_settings(&config, reach, headroom));
     let listener = TcpListener::bind(config.server.listen).await.map_err(|e| {
         format!(
             "can't listen on {}: {e}. Is another server running there? Choose another with --listen",
@@ -103,16 +120,6 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     })?;
     let (end, ending) = watch::channel(false);
     let handle = Handle::new();
-    let settings = edge::Settings {
-        path: config.server.path.as_str().to_owned(),
-        queue_messages: config.server.event_queue_messages,
-        queue_bytes: config.server.event_queue_bytes,
-        max_message: config.server.max_message_bytes,
-        max_connections: config.server.max_connections,
-        max_connections_per_tenant: config.limits.connections_per_tenant,
-        max_requests_per_second: config.limits.requests_per_second,
-        console: config.has_console(),
-    };
     let access = edge::Access::new(
         &config.access.tokens.0,
         config.access.signed()?,
@@ -124,7 +131,13 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         Some(files) => Some(files.load()?),
         None => None,
     };
-    let router = edge::router(server.clone(), engines.clone(), &settings, access, ending);
+    let router = edge::router(
+        server.clone(),
+        engines.clone(),
+        &edge_settings(&config),
+        access,
+        ending,
+    );
     tokio::spawn(collect(
         server.clone(),
         Duration::from_secs(config.session.garbage_collector_period_s),
@@ -143,6 +156,15 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let http = tokio::spawn(listen(listener, router, handle.clone(), tls.zip(certificate))?);
     let watchdog = tokio::spawn(watchdog::watch(engines.webrtc.clone(), server.clone()));
     watchdog::tell(&[NotifyState::Ready]);
+    let longest = told_to_end(&server, &config, &mut signals).await;
+    watchdog::tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    drain(&server, longest, &mut signals).await;
+    watchdog.abort();
+    finish(&server, engines, http, &handle, end).await
+}
+
+/// Waits until somebody tells the server to end: how long pipelines may go on.
+async fn told_to_end(server: &Server, config: &Config, signals: &mut Signals) -> Duration {
     let mut drains = server.drains();
     tokio::select! {
         signal = signals.next() => {
@@ -151,10 +173,17 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         }
         _ = drains.wait_for(Option::is_some) => tracing::info!("told by a client to end"),
     }
-    let longest = drains.borrow().unwrap_or_default();
-    watchdog::tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
-    drain(&server, longest, &mut signals).await;
-    watchdog.abort();
+    drains.borrow().unwrap_or_default()
+}
+
+/// Ends everything in good order: clients are told, and recordings are closed.
+async fn finish(
+    server: &Server,
+    engines: Engines,
+    http: JoinHandle<()>,
+    handle: &Handle<SocketAddr>,
+    end: watch::Sender<bool>,
+) -> Result<(), String> {
     tracing::info!("ending: no new objects, releasing all there are");
     std::thread::spawn(|| {
         std::thread::park_timeout(LONGEST_END);
