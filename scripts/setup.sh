@@ -88,6 +88,7 @@ install_packages() {
         need coturn command -v turnserver
         need curl command -v curl
         need default-jdk-headless command -v javac
+        need gstreamer1.0-tools command -v gst-launch-1.0
         need maven command -v mvn
         need ffmpeg command -v ffprobe
         need iproute2 command -v ip
@@ -98,6 +99,7 @@ install_packages() {
         need python3 python3 --version
         need python3-venv python3 -c 'import ensurepip'
     elif [ "$1" = --bench ]; then
+        need gstreamer1.0-tools command -v gst-launch-1.0
         need janus command -v janus
     fi
     [ ${#missing[@]} -eq 0 ] && return
