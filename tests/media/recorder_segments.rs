@@ -180,3 +180,31 @@ async fn pictures_are_taken_while_recording_and_while_not() {
     let error = recorder.take_snapshot().await.unwrap_err();
     assert_eq!(error.code(), Some(Code::OperationNotSupported), "{error}");
 }
+
+#[tokio::test]
+async fn a_split_recorder_writes_one_file_after_the_other() {
+    let folder = Folder::new();
+    let camera = Camera::start(&["--port", "0"]);
+    let daemon = Daemon::start();
+    let (client, pipeline) = pipeline(&daemon).await;
+    let player = camera.player(&client, &pipeline).await;
+    let recorder = RecorderEndpoint::create(&client, &pipeline, &uri(&folder.path("door.mkv")))
+        .media_profile(MediaProfileSpecType::KurentoSplitRecorder)
+        .await
+        .unwrap();
+    assert_eq!(recorder.segment_duration().await.unwrap(), 60_000);
+    recorder.set_segment_duration(2_000).await.unwrap();
+    let mut files = recorder.on_file_recorded().await.unwrap();
+    player.connect(&recorder).await.unwrap();
+    recorder.record().await.unwrap();
+    player.play().await.unwrap();
+    for name in ["door.mkv", "door-2.mkv"] {
+        let file = within("a file", files.next()).await;
+        let path = path_of(&file.uri);
+        assert!(path.ends_with(name), "{path:?}");
+        let (codecs, seconds) = judge(&path);
+        assert_eq!(codecs, ["aac", "h264"]);
+        assert!((1.8..5.0).contains(&seconds), "{seconds} s");
+    }
+    recorder.stop_and_wait().await.unwrap();
+}

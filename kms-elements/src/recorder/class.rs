@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kms_core::media::Timeline;
 use kms_core::objects::{MediaPipeline, names};
 use kms_core::{Class, ElementCore, Object};
-use protocol::{Code, Error, NoParams, Ref, params};
+use protocol::{Error, NoParams, Ref, params};
 use tokio::sync::oneshot;
 
 use super::changeable::Changeable;
@@ -72,11 +72,6 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
     .extends(uri_endpoint())
     .constructor(move |call, p: Create| {
         let pipeline: Arc<MediaPipeline> = call.constructor_object(&p.media_pipeline)?;
-        let profile = p.media_profile.profile().ok_or_else(|| {
-            // What Kurento says where the plugin for it is missing, which is not part of Kurento.
-            let message = "Kurento Split Recorder not supported; for one file after the other set segmentDuration";
-            Error::new(Code::IllegalParam, message)
-        })?;
         let options = Options {
             naming: Arc::new(Naming::new(
                 uri::target(&p.uri)?.within(&call.reach())?,
@@ -85,11 +80,14 @@ pub fn class(timeline: &Timeline, recordings: &Recordings) -> Class<RecorderEndp
                 recordings.uploads().clone(),
             )),
             uri: Place::parse(&p.uri).map_or(p.uri, |place| place.to_string()),
-            profile,
+            profile: p.media_profile.profile(),
             stop_on_end_of_stream: p.stop_on_end_of_stream,
         };
         let changeable = Changeable {
-            segment_duration: p.segment_duration,
+            segment_duration: match (p.segment_duration, p.segment_size) {
+                (0, 0) => p.media_profile.segment_duration(),
+                (duration, _) => duration,
+            },
             segment_size: p.segment_size,
             gaps: p.gaps_fix,
             retention_age: p.retention_age,

@@ -31,7 +31,8 @@ remote_enum! { "elements"
         Mp4AudioOnly = "MP4_AUDIO_ONLY",
         /// Motion JPEG in Matroska, without audio.
         JpegVideoOnly = "JPEG_VIDEO_ONLY",
-        /// Refused, as by a Kurento without the plugin for it, which is not public. Segments do what it was for.
+        /// Matroska, as MKV, in one file after the other: of a minute each, unless segmentDuration or segmentSize say otherwise. The
+        /// plugin that Kurento needs for this profile was never published, nor what its files were like.
         KurentoSplitRecorder = "KURENTO_SPLIT_RECORDER",
         /// FLV: H.264; AAC. Others become these.
         Flv = "FLV",
@@ -58,14 +59,14 @@ pub(super) struct Profile {
 }
 
 impl MediaProfileSpecType {
-    /// What it means; `None`: it can't be recorded here.
-    pub(super) fn profile(self) -> Option<Profile> {
+    /// What it means.
+    pub(super) fn profile(self) -> Profile {
         use MediaProfileSpecType as P;
         let (container, audio, video) = match self {
             P::Webm => (Container::Webm, true, true),
             P::WebmVideoOnly => (Container::Webm, false, true),
             P::WebmAudioOnly => (Container::Webm, true, false),
-            P::Mkv => (Container::Mkv, true, true),
+            P::Mkv | P::KurentoSplitRecorder => (Container::Mkv, true, true),
             P::MkvVideoOnly => (Container::Mkv, false, true),
             P::MkvAudioOnly => (Container::Mkv, true, false),
             P::Mp4 => (Container::Mp4, true, true),
@@ -73,13 +74,20 @@ impl MediaProfileSpecType {
             P::Mp4AudioOnly => (Container::Mp4, true, false),
             P::JpegVideoOnly => (Container::Jpeg, false, true),
             P::Flv => (Container::Flv, true, true),
-            P::KurentoSplitRecorder => return None,
         };
-        Some(Profile {
+        Profile {
             container,
             audio,
             video,
-        })
+        }
+    }
+
+    /// How long its files are if nobody says, milliseconds; 0: without a bound.
+    pub(super) fn segment_duration(self) -> i64 {
+        match self {
+            MediaProfileSpecType::KurentoSplitRecorder => 60_000,
+            _ => 0,
+        }
     }
 }
 

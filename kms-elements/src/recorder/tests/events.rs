@@ -235,9 +235,24 @@ fn what_cannot_be_recorded_is_refused_at_once() {
     };
     let error = refused(json!({"mediaPipeline": client.pipeline, "uri": "ftp://server/a.webm"}));
     assert!(error.message.contains("file:///absolute/path"), "{error}");
-    let split =
-        json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
-    assert_eq!(refused(split).code, protocol::Code::IllegalParam);
+    let profile = json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "AVI"});
+    refused(profile);
+}
+
+#[test]
+fn a_split_recorder_has_files_of_a_minute_unless_told_otherwise() {
+    let client = Client::new("/tmp/unused");
+    let duration = |more: Value| {
+        let mut parameters = json!({"mediaPipeline": client.pipeline, "uri": "/tmp/a", "mediaProfile": "KURENTO_SPLIT_RECORDER"});
+        let all = parameters.as_object_mut().expect("an object");
+        all.extend(more.as_object().cloned().unwrap_or_default());
+        let recorder = client.create("RecorderEndpoint", parameters).expect("a recorder");
+        let get = json!({"object": recorder, "operation": "getSegmentDuration"});
+        client.verb("invoke", get).expect("a number")
+    };
+    assert_eq!(duration(json!({})), 60_000);
+    assert_eq!(duration(json!({"segmentDuration": 5_000})), 5_000);
+    assert_eq!(duration(json!({"segmentSize": 1_000_000})), 0);
 }
 
 #[test]
