@@ -621,7 +621,10 @@ impl MediaObject for ImageOverlayFilter {}
 
 /// What can be connected: has sources and sinks for audio, video and data.
 pub trait MediaElement: MediaObject {
-    /// Bitrate encoders of this element start with, bits a second. Default: 300000.
+    /// Bitrate that video is encoded with for this element or of what it gives, bits a second; before its
+    /// media flows. Of the two elements the one that gives it has the last word. The default, 300000, is not
+    /// a wish: then recordings have 2500000, WebRTC and RTP 1500000. A Composite's video is encoded for all
+    /// of its ports: set it on what they feed.
     fn encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getEncoderBitrate")
     }
@@ -633,7 +636,7 @@ pub trait MediaElement: MediaObject {
             .arg("encoderBitrate", encoder_bitrate)
     }
 
-    /// Bitrate encoders of this element do not go below, bits a second. Default: 0.
+    /// Video is not encoded with less than that, bits a second; as encoderBitrate. Default: 0.
     fn min_encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getMinEncoderBitrate")
     }
@@ -645,7 +648,8 @@ pub trait MediaElement: MediaObject {
             .arg("minEncoderBitrate", min_encoder_bitrate)
     }
 
-    /// Bitrate encoders of this element do not go above, bits a second. Default: 2147483647.
+    /// Video is not encoded with more than that, bits a second; as encoderBitrate. 0: no bound. Default:
+    /// 2147483647.
     fn max_encoder_bitrate(&self) -> Request<i32> {
         self.handle().invoke("getMaxEncoderBitrate")
     }

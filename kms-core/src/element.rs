@@ -60,7 +60,7 @@ pub struct EncoderBitrates {
     pub target: i32,
     /// Not below. Default 0.
     pub min: i32,
-    /// Not above. Default 2,147,483,647.
+    /// Not above; 0: no bound. Default 2,147,483,647.
     pub max: i32,
 }
 
@@ -78,13 +78,13 @@ impl EncoderBitrates {
     /// What video is encoded with, bits a second: what was set, or else what is usual there; within the bounds that were set. If they
     /// contradict each other, the upper one holds.
     pub fn aim(&self, usual: u32) -> u32 {
-        let bits = |value: i32| u32::try_from(value).unwrap_or(0).max(1);
-        let wanted = match u32::try_from(self.target) {
-            Ok(bits @ 1..) if self.target != EncoderBitrates::default().target => bits,
+        let bits = |value: i32| u32::try_from(value).ok().filter(|bits| *bits > 0);
+        let wanted = match bits(self.target) {
+            Some(bits) if self.target != EncoderBitrates::default().target => bits,
             _ => usual,
         };
-        let most = bits(self.max);
-        wanted.clamp(bits(self.min).min(most), most)
+        let most = bits(self.max).unwrap_or(u32::MAX);
+        wanted.clamp(bits(self.min).unwrap_or(1).min(most), most)
     }
 }
 
@@ -148,8 +148,8 @@ pub struct ElementCore {
     pub object: ObjectCore,
     /// The element's number in its pipeline's graph.
     pub(crate) node: u64,
-    /// Set by clients on any connection.
-    bitrates: Mutex<EncoderBitrates>,
+    /// Set by clients on any connection; read by the element's sources, too.
+    bitrates: Arc<Mutex<EncoderBitrates>>,
     /// What it gives, and the formats in which that is asked to leave, by kind.
     leaving: Mutex<Formats>,
     transcoding: Arc<Transcoding>,
@@ -171,7 +171,7 @@ impl ElementCore {
             latency: Arc::default(),
             object,
             node: server.next_node(),
-            bitrates: Mutex::default(),
+            bitrates: Arc::default(),
             leaving: Mutex::default(),
         })
     }
@@ -188,7 +188,13 @@ impl ElementCore {
 
     /// A source of the element's, which gives nothing yet. The name is for logs.
     pub fn new_source(&self, timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
-        let source = Source::of(timeline, name, kind, Some(self.transcoding.clone()));
+        let source = Source::of(
+            timeline,
+            name,
+            kind,
+            Some(self.transcoding.clone()),
+            self.bitrates.clone(),
+        );
         let mut formats = lock(&self.leaving);
         formats.sources.retain(|source| source.strong_count() > 0);
         formats.sources.push(Arc::downgrade(&source));
@@ -250,7 +256,8 @@ mod tests {
         assert_eq!(of(300_000, 0, 500_000), 500_000);
         assert_eq!(of(700_000, 900_000, most), 900_000);
         assert_eq!(of(700_000, 900_000, 800_000), 800_000);
-        assert_eq!(of(-1, -1, -1), 1);
+        assert_eq!(of(700_000, 0, 0), 700_000, "0 is no bound");
+        assert_eq!(of(-1, -1, -1), 1_500_000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kms_core::element::EncoderBitrates;
 use kms_core::events::{ConnectionStateChanged, Error as ErrorEvent, MediaStateChanged};
 use kms_core::media::Quality;
 use kms_core::object::lock;
-use kms_core::types::{ConnectionState, MediaState, MediaType};
+use kms_core::types::{ConnectionState, MediaState};
 use kms_core::{Class, Element};
 use protocol::{Code, Error, NoParams, params};
 
@@ -182,14 +182,15 @@ pub(crate) trait RtpSession: Element {
     }
 }
 
-/// How good media that has to be encoded for a remote is to be: what `encoderBitrate` says once it was set, and for video no more than
-/// `most` bits a second; 0: no limit.
-pub(crate) fn quality(bitrates: EncoderBitrates, kind: MediaType, most: u64) -> Quality {
-    let wanted = bitrates.aim(ENCODED_VIDEO);
-    let most = u32::try_from(most).unwrap_or(u32::MAX);
-    let bounded = kind == MediaType::Video && most > 0;
+/// How good video that has to be encoded for a remote is to be: what `encoderBitrate` says once it was set, and no more than `most` bits
+/// a second; 0: no limit.
+pub(crate) fn quality(bitrates: EncoderBitrates, most: u64) -> Quality {
     Quality {
-        bits_per_second: if bounded { wanted.min(most) } else { wanted },
+        bits_per_second: bitrates.aim(ENCODED_VIDEO),
+        most: u32::try_from(most)
+            .ok()
+            .filter(|bits| *bits > 0)
+            .unwrap_or(u32::MAX),
     }
 }
 

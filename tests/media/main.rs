@@ -1,5 +1,6 @@
 //! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
 
+mod bitrates;
 mod camera;
 #[path = "../control_plane/client.rs"]
 #[allow(dead_code, reason = "shared with another test, which uses more of it")]

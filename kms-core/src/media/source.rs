@@ -13,14 +13,35 @@ use super::convert::Step;
 use super::input::Input;
 use super::transcoding::Transcoding;
 use super::{Codec, Format, MediaError, Report, Segment, Timeline};
+use crate::element::EncoderBitrates;
 use crate::object::lock;
 use crate::types::MediaType;
 
-/// How good encoded media is to be.
+/// How good video is to be that has to be encoded. Encoders of audio choose their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quality {
-    /// Bitrate that the encoder aims at, bits a second.
+    /// Bitrate that the encoder aims at, bits a second, unless the element that gives the media was told another.
     pub bits_per_second: u32,
+    /// More than that can't be taken, whatever that element was told.
+    pub most: u32,
+}
+
+impl Quality {
+    /// For media that isn't encoded.
+    pub const ANY: Quality = Quality::of(0);
+
+    /// So many bits a second, and no bound.
+    pub const fn of(bits_per_second: u32) -> Quality {
+        Quality {
+            bits_per_second,
+            most: u32::MAX,
+        }
+    }
+
+    /// What two ends agree on: of who takes the media this, of who gives it what was set there.
+    fn with(self, source: EncoderBitrates) -> Quality {
+        Quality::of(source.aim(self.bits_per_second).min(self.most))
+    }
 }
 
 /// What a consumer wants of a source.
@@ -150,6 +171,8 @@ pub struct Source {
     name: String,
     kind: MediaType,
     transcoding: Option<Arc<Transcoding>>,
+    /// What its element was told.
+    bitrates: Arc<Mutex<EncoderBitrates>>,
     /// Changed when media begins or ends (on GStreamer's threads) and by consumers that come and go. Held while a conversion is
     /// built, so that two who want the same get the same.
     state: Mutex<State>,
@@ -159,7 +182,7 @@ impl Source {
     /// A source of nobody's that gives nothing yet. The name is for logs. Elements have theirs from
     /// [`new_source`](crate::ElementCore::new_source).
     pub fn new(timeline: &Timeline, name: &str, kind: MediaType) -> Arc<Source> {
-        Source::of(timeline, name, kind, None)
+        Source::of(timeline, name, kind, None, Arc::default())
     }
 
     pub(crate) fn of(
@@ -167,12 +190,14 @@ impl Source {
         name: &str,
         kind: MediaType,
         transcoding: Option<Arc<Transcoding>>,
+        bitrates: Arc<Mutex<EncoderBitrates>>,
     ) -> Arc<Source> {
         Arc::new(Source {
             timeline: timeline.clone(),
             name: name.to_owned(),
             kind,
             transcoding,
+            bitrates,
             state: Mutex::default(),
         })
     }
@@ -289,11 +314,9 @@ impl Source {
             let Some((step, format)) = Step::towards(at.format, towards) else {
                 break;
             };
-            // What isn't encoded has no quality that anybody asked for.
-            let quality = if format == Format::Raw {
-                Quality { bits_per_second: 0 }
-            } else {
-                wanted.quality
+            let quality = match (format, self.kind) {
+                (Format::Encoded(_), MediaType::Video) => wanted.quality.with(*lock(&self.bitrates)),
+                _ => Quality::ANY,
             };
             // Encoders here keep the order, so all want the same of them.
             let key = Wanted {

@@ -130,7 +130,9 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
     class
         .settable(
             "encoderBitrate",
-            "Bitrate encoders of this element start with, bits a second. Default: 300000.",
+            "Bitrate that video is encoded with for this element or of what it gives, bits a second; before its media flows. \
+             Of the two elements the one that gives it has the last word. The default, 300000, is not a wish: then recordings have \
+             2500000, WebRTC and RTP 1500000. A Composite's video is encoded for all of its ports: set it on what they feed.",
             |this| this.element().bitrates().target,
             |this, value: i32| {
                 this.element().change_bitrates(|b| b.target = value);
@@ -139,7 +141,7 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
         )
         .settable(
             "minEncoderBitrate",
-            "Bitrate encoders of this element do not go below, bits a second. Default: 0.",
+            "Video is not encoded with less than that, bits a second; as encoderBitrate. Default: 0.",
             |this| this.element().bitrates().min,
             |this, value: i32| {
                 this.element().change_bitrates(|b| b.min = value);
@@ -148,7 +150,7 @@ fn formats<T: Element>(class: Class<T>) -> Class<T> {
         )
         .settable(
             "maxEncoderBitrate",
-            "Bitrate encoders of this element do not go above, bits a second. Default: 2147483647.",
+            "Video is not encoded with more than that, bits a second; as encoderBitrate. 0: no bound. Default: 2147483647.",
             |this| this.element().bitrates().max,
             |this, value: i32| {
                 this.element().change_bitrates(|b| b.max = value);

@@ -345,7 +345,7 @@ impl RecorderEndpoint {
             (state.sources[index(kind)].clone(), writer)
         };
         if let Some(writer) = writer {
-            writer.feed(kind, source.as_ref(), self.quality(kind));
+            writer.feed(kind, source.as_ref(), self.quality());
         }
     }
 
@@ -362,13 +362,8 @@ impl RecorderEndpoint {
         self.soon(move |this| this.feed(kind));
     }
 
-    fn quality(&self, kind: MediaType) -> Quality {
-        let bits_per_second = match kind {
-            MediaType::Video => self.element.bitrates().aim(VIDEO_BITRATE),
-            // Encoders of audio choose their own.
-            _ => 0,
-        };
-        Quality { bits_per_second }
+    fn quality(&self) -> Quality {
+        Quality::of(self.element.bitrates().aim(VIDEO_BITRATE))
     }
 }
 

@@ -52,9 +52,7 @@ impl Placeholder {
         let ingest = Ingest::new(timeline, (codec, parser, None), gst::ClockTime::SECOND, tell)?;
         let wanted = Wanted {
             format: Format::Encoded(codec),
-            quality: Quality {
-                bits_per_second: 100_000,
-            },
+            quality: Quality::of(100_000),
             in_order: false,
         };
         ingest.connect(source.obtain(|_| Some(wanted))?);

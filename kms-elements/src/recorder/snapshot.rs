@@ -62,7 +62,7 @@ impl Snapshot {
         let teller: Teller = Arc::new(Mutex::new(Some(done)));
         let raw = Wanted {
             format: Format::Raw,
-            quality: Quality { bits_per_second: 0 },
+            quality: Quality::ANY,
             in_order: false,
         };
         let begun = match source.obtain(|_| Some(raw)) {

@@ -28,9 +28,7 @@ mod gaps;
 mod segments;
 
 const PATIENCE: Duration = Duration::from_secs(15);
-const QUALITY: Quality = Quality {
-    bits_per_second: 500_000,
-};
+const QUALITY: Quality = Quality::of(500_000);
 
 /// Lets time pass, in which media flows.
 fn pass(milliseconds: u64) {
@@ -150,7 +148,7 @@ impl File {
     ) -> File {
         let path = directory(name).join("recording");
         let (sender, news) = sync_channel(100);
-        let profile = profile.profile().expect("a profile");
+        let profile = profile.profile();
         let target = uri::target(path.to_str().expect("text")).expect("a target");
         let uploads = Uploads::start(Storage::default()).expect("a thread");
         let plan = Plan {

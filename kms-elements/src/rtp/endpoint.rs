@@ -245,11 +245,7 @@ impl RtpEndpoint {
         let allowed = allowed.map(|b| u64::from(b) * ENCODERS_PART.0 / ENCODERS_PART.1);
         let set = Some(bandwidths.video_send_limit()).filter(|limit| *limit > 0);
         let most = [allowed, set].into_iter().flatten().min().unwrap_or(0);
-        packetiser.set_sink(
-            Arc::new(outlet),
-            codecs,
-            quality(self.element.bitrates(), kind, most),
-        );
+        packetiser.set_sink(Arc::new(outlet), codecs, quality(self.element.bitrates(), most));
     }
 
     /// Media of a kind begins or ceases to come.

@@ -229,7 +229,7 @@ impl Origin for Filter {
         };
         let raw = Wanted {
             format: Format::Raw,
-            quality: Quality { bits_per_second: 0 },
+            quality: Quality::ANY,
             in_order: true,
         };
         let mut made: Option<Made> = None;

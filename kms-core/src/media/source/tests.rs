@@ -47,9 +47,7 @@ impl Live {
     }
 
     fn branch(&self, format: Format) -> Arc<Branch> {
-        let quality = Quality {
-            bits_per_second: 300_000,
-        };
+        let quality = Quality::of(300_000);
         let wanted = Wanted {
             format,
             quality,
@@ -154,7 +152,7 @@ fn every_codec_can_be_encoded_and_decoded_again() {
             // The other way: a source that gives this codec.
             let again = Source::new(&live.timeline, "again", kind);
             again.set_native(Some(branch));
-            let quality = Quality { bits_per_second: 0 };
+            let quality = Quality::ANY;
             let raw = again
                 .obtain(|_| {
                     Some(Wanted {
@@ -178,9 +176,7 @@ fn as_it_is(live: &Live) -> Arc<Branch> {
     let as_it_is = |format| {
         Some(Wanted {
             format,
-            quality: Quality {
-                bits_per_second: 300_000,
-            },
+            quality: Quality::of(300_000),
             in_order: false,
         })
     };

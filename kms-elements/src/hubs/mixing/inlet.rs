@@ -97,7 +97,7 @@ impl Inlet {
         };
         let raw = Wanted {
             format: Format::Raw,
-            quality: Quality { bits_per_second: 0 },
+            quality: Quality::ANY,
             in_order: true,
         };
         let branch = source.map(|source| source.obtain(|_| Some(raw)));

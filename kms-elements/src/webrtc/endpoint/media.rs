@@ -108,7 +108,7 @@ impl WebRtcEndpoint {
                 latency: self.element.latency().clone(),
             };
             let most = self.limits().max_video_send;
-            let quality = quality(self.element.bitrates(), media_type(kind), most);
+            let quality = quality(self.element.bitrates(), most);
             packetiser.set_sink(Arc::new(outlet), codecs, quality);
         }
     }

@@ -166,7 +166,7 @@ fn watch(timeline: &Timeline, source: &Arc<Source>) -> (Segment, Entrance, Recei
     segment.play().expect("it plays");
     let raw = Wanted {
         format: Format::Raw,
-        quality: Quality { bits_per_second: 0 },
+        quality: Quality::ANY,
         in_order: true,
     };
     entrance.connect(source.obtain(|_| Some(raw)).expect("a picture"));
