@@ -39,6 +39,7 @@ pub(crate) fn registry(config: &Config, reach: &[Reach; 2]) -> Result<(Registry,
     let webrtc = kms_elements::webrtc::engine::Engine::start(config.webrtc.engine_settings());
     let engines = Engines {
         webrtc: webrtc.map_err(|e| format!("the WebRTC engine can't start: {e}"))?,
+        rtp: Arc::default(),
         timeline: Timeline::start()
             .map_err(|e| e.to_string())?
             .with_hardware_encoders(config.media.hardware_encoders),

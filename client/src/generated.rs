@@ -661,6 +661,13 @@ pub trait MediaElement: MediaObject {
             .arg("maxEncoderBitrate", max_encoder_bitrate)
     }
 
+    /// What media the element gives, in each format that somebody takes, with counts: two readings tell
+    /// bitrate and frame rate. From one WebRtcEndpoint to another packets go as they are, and stand in
+    /// `getStats` alone. Not in Kurento.
+    fn media_outputs(&self) -> Request<Vec<types::MediaOutput>> {
+        self.handle().invoke("getMediaOutputs")
+    }
+
     /// Connections by which this element receives.
     fn get_source_connections(&self) -> MediaElementGetSourceConnections {
         MediaElementGetSourceConnections(self.handle().invoke("getSourceConnections"))
@@ -3332,6 +3339,22 @@ pub mod types {
         pub avg: f64,
     }
 
+    /// Media that an element gives, in one format. Not in Kurento.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct MediaOutput {
+        /// AUDIO or VIDEO.
+        pub r#type: MediaType,
+        /// The codec, e.g. "H264"; "raw" for what is not encoded.
+        pub codec: String,
+        /// It is not what the element itself gives, but decoded or encoded for those who take it.
+        pub converted: bool,
+        /// Frames so far; of sound: packets.
+        pub frames: i64,
+        /// Bytes so far, without headers of containers and packets.
+        pub bytes: i64,
+    }
+
     /// Container of a recording, and which kinds of media go into it. Media that the container can hold is
     /// written as it is; other media is transcoded to the codecs named here.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -3619,6 +3642,9 @@ pub mod types {
         pub bytes_received: i64,
         /// Interarrival jitter, seconds.
         pub jitter: f64,
+        /// Frames of video that were received (W3C webrtc-stats); none for audio. Not in Kurento.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub frames_received: Option<i64>,
     }
 
     /// An RTP stream that is sent.
@@ -3665,6 +3691,9 @@ pub mod types {
         pub target_bitrate: f64,
         /// Round trip time, seconds.
         pub round_trip_time: f64,
+        /// Frames of video that were sent (W3C webrtc-stats); none for audio. Not in Kurento.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub frames_sent: Option<i64>,
     }
 
     /// The peer connection as a whole.

@@ -47,6 +47,11 @@ pub trait Element: Object {
         false
     }
 
+    /// What media flows from, of what it gives; nothing is made for the asking.
+    fn flowing(&self) -> Vec<Arc<Source>> {
+        self.element().sources()
+    }
+
     /// Parameters to show in a graph drawing, name and value.
     fn dot_parameters(&self) -> Vec<(String, String)> {
         Vec::new()
@@ -205,15 +210,20 @@ impl ElementCore {
         source
     }
 
+    /// The sources there are.
+    pub fn sources(&self) -> Vec<Arc<Source>> {
+        let formats = lock(&self.leaving);
+        formats.sources.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Media of this kind is asked to leave in this format from now on.
     pub fn set_leaving(&self, kind: MediaType, leaving: Leaving) {
-        let sources: Vec<Arc<Source>> = {
+        {
             let mut formats = lock(&self.leaving);
             formats.asked.retain(|(asked, _)| *asked != kind);
             formats.asked.push((kind, leaving));
-            formats.sources.iter().filter_map(Weak::upgrade).collect()
-        };
-        for source in sources.iter().filter(|source| source.kind() == kind) {
+        }
+        for source in self.sources().iter().filter(|source| source.kind() == kind) {
             source.set_leaving(Some(leaving));
         }
     }

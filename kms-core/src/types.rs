@@ -176,6 +176,20 @@ record! { "kurento"
         sink_description "sinkDescription": String,
     }
 
+    /// Media that an element gives, in one format. Not in Kurento.
+    pub struct MediaOutput {
+        /// AUDIO or VIDEO.
+        media_type "type": MediaType,
+        /// The codec, e.g. "H264"; "raw" for what is not encoded.
+        codec "codec": String,
+        /// It is not what the element itself gives, but decoded or encoded for those who take it.
+        converted "converted": bool,
+        /// Frames so far; of sound: packets.
+        frames "frames": i64,
+        /// Bytes so far, without headers of containers and packets.
+        bytes "bytes": i64,
+    }
+
     /// A fraction, for frame rates.
     pub struct Fraction {
         /// Numerator.

@@ -22,6 +22,8 @@ use kms_core::media::{Images, Timeline};
 pub struct Engines {
     /// Carries WebRTC media.
     pub webrtc: webrtc::engine::Engine,
+    /// What RTP endpoints have carried.
+    pub rtp: Arc<rtp::Counters>,
     /// The time of all media in GStreamer.
     pub timeline: Timeline,
     /// Files that are being written.
@@ -51,7 +53,7 @@ pub fn register(
 ) -> Result<(), webrtc::CertificateError> {
     registry.module("elements", "Endpoints, where media enters and leaves, and hubs.");
     let workshop = packets::Workshop::new(&engines.timeline);
-    registry.class(rtp::class(&workshop, defaults.rtp));
+    registry.class(rtp::class(&workshop, &engines.rtp, defaults.rtp));
     registry.class(webrtc::class(engines.webrtc.clone(), &workshop, defaults.webrtc)?);
     webrtc::describe_types(registry);
     registry.class(player::class(&engines.timeline, defaults.player));

@@ -226,6 +226,7 @@ impl Collector for Now {
         let ready = f64::from(u8::from(edge.readiness().is_ok()));
         figures.gauge("ready", "1 if new objects can be made, 0 if not", ready)?;
         carried(&mut figures, &edge.engines)?;
+        carried_plain(&mut figures, &edge.engines.rtp)?;
         converted(&mut figures, &edge.engines)
     }
 }
@@ -283,6 +284,26 @@ fn carried(figures: &mut Figures<'_, '_>, engines: &Engines) -> fmt::Result {
     let busy: Vec<(&str, f64)> = busy.iter().map(|(index, busy)| (index.as_str(), *busy)).collect();
     let help = "Time that a worker was at work: its rate is the worker's load, 1 is all it can";
     figures.counters("webrtc_worker_busy_seconds", help, "worker", &busy)
+}
+
+/// What RTP endpoints carry.
+fn carried_plain(figures: &mut Figures<'_, '_>, rtp: &kms_elements::rtp::Counters) -> fmt::Result {
+    let ways = [("received", &rtp.received), ("sent", &rtp.sent)];
+    let direction = "direction";
+    let packets = ways.map(|(way, carried)| (way, carried.packets()));
+    figures.counters("rtp_packets", "Packets of RTP endpoints", direction, &packets)?;
+    let bytes = ways.map(|(way, carried)| (way, carried.bytes()));
+    figures.counters(
+        "rtp_bytes",
+        "Bytes of RTP endpoints, with headers of RTP",
+        direction,
+        &bytes,
+    )?;
+    let lost = "Packets that did not arrive at RTP endpoints";
+    figures.counter("rtp_packets_lost", lost, rtp.received.lost())?;
+    let requests = ways.map(|(way, carried)| (way, carried.keyframe_requests()));
+    let help = "Requests for keyframes: of remotes of RTP endpoints (received), and of this server (sent)";
+    figures.counters("rtp_keyframe_requests", help, direction, &requests)
 }
 
 /// What is converted and recorded.

@@ -1,8 +1,12 @@
 // The page to look at live pipelines, beside a live pipeline.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, it } from 'node:test';
 import { connect, Party, until } from './party.mjs';
+import { WEBM, makeFile } from './sources.mjs';
 import { browser, client, kms, pipeline } from './stage.mjs';
 import { startBrowser, startMediaServer } from './start.mjs';
 
@@ -41,7 +45,7 @@ it('shows pipelines as they come and go, and their elements, codecs, bitrates an
   assert.ok((await texts(page, '.node .state')).includes('presenter'));
   await until('what flows is told', async () => {
     const labels = await texts(page, '.edge-label');
-    return labels.some((text) => /^VP8 → H264, [\d.]+ [kM]bit\/s$/.test(text)) && labels.some((text) => /^opus, /i.test(text));
+    return labels.some((text) => /^VP8 → H264, [\d.]+ [kM]bit\/s, \d+ fps$/.test(text)) && labels.some((text) => /^opus, /i.test(text));
   });
   assert.equal(await page.locator('path.VIDEO.converted').count(), 1);
   assert.equal(await page.locator('path.AUDIO.converted').count(), 0);
@@ -68,6 +72,37 @@ it('shows pipelines as they come and go, and their elements, codecs, bitrates an
   await until('and goes', async () => (await texts(page, '#pipelines button')).length === 1);
   assert.deepEqual(page.errors, []);
   await presenter.endpoint.release();
+});
+
+it('tells what flows of a file into a recording and a browser, and what it is made into', async () => {
+  await pipeline.setName('files');
+  const folder = mkdtempSync(join(tmpdir(), 'kms-console-'));
+  const film = makeFile(folder, 'film.webm', ...WEBM);
+  const player = await pipeline.create('PlayerEndpoint', { uri: film });
+  const recorder = await pipeline.create('RecorderEndpoint', { uri: `file://${folder}/out.mp4`, mediaProfile: 'MP4_VIDEO_ONLY' });
+  const viewer = await Party.open(browser, await pipeline.create('WebRtcEndpoint'));
+  await player.connect(recorder);
+  await player.connect(viewer.endpoint);
+  await viewer.join({ receive: ['audio', 'video'] });
+  await recorder.record();
+  await player.play();
+  const page = await open();
+  await page.locator('#pipelines button', { hasText: 'files' }).click();
+  await until('what the file gives is told', async () => {
+    const labels = await texts(page, '.edge-label');
+    // 25 frames a second, by looks that are a second apart, more or less.
+    return labels.filter((text) => /^VP8, [\d.]+ [kM]bit\/s, 2\d fps$/.test(text)).length === 2;
+  });
+  await page.locator('.node', { hasText: 'PlayerEndpoint' }).click();
+  await until('what it is made into is told', async () => {
+    const cells = await texts(page, '#facts td');
+    const made = cells.filter((_, place) => cells[place - 1] === 'video converted');
+    return ['raw', 'H264'].every((codec) => made.some((text) => new RegExp(`^${codec}, .*, 2\\d fps$`).test(text)));
+  });
+  if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT.replace('.png', '-files.png') });
+  assert.deepEqual(page.errors, []);
+  await Promise.all([player, recorder, viewer.endpoint].map((element) => element.release()));
+  rmSync(folder, { recursive: true });
 });
 
 it('holds nothing that its owner has left', async () => {

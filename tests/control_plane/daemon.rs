@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 /// How long the daemon may take to start. In a debug build beside other tests it takes some tenths of a second.
 const START: Duration = Duration::from_secs(20);
 
@@ -55,6 +58,22 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// Status and body of what a GET is answered with. The header is of whole lines, or empty.
+    pub(crate) async fn get(&self, path: &str, header: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+        read.expect("an answer").unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        // Pages of more than a piece come in pieces.
+        assert!(!head.contains("chunked"), "{head}");
+        (status, body.to_owned())
+    }
+
     /// With the default configuration.
     pub(crate) fn start() -> Daemon {
         Daemon::with_config("")

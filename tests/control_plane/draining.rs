@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::client::{Connection, code};
 use crate::daemon::Daemon;
-use crate::metrics::get;
 use crate::tokens::{OPERATOR, token};
 
 const MANAGER: &str = "manager_ServerManager";
@@ -23,10 +22,10 @@ async fn drains(daemon: &Daemon, connection: &mut Connection, pipeline: &str) {
     assert_eq!(refused.code, 40009);
     assert!(refused.message.contains("draining"), "{refused}");
     connection.element("WebRtcEndpoint", pipeline).await;
-    let (status, why) = get(daemon, "/readyz", "").await;
+    let (status, why) = daemon.get("/readyz", "").await;
     assert_eq!(status, 503);
     assert!(why.contains("draining"), "{why}");
-    assert_eq!(get(daemon, "/healthz", "").await.0, 200);
+    assert_eq!(daemon.get("/healthz", "").await.0, 200);
     // Who has lost its connection comes back to what it had.
     let mut back = Connection::resume(daemon, &connection.session).await;
     assert!(back.exists(pipeline).await);

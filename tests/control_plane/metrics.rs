@@ -3,30 +3,14 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::client::{Connection, within};
+use crate::client::Connection;
 use crate::daemon::Daemon;
 use crate::tokens::{OPERATOR, token};
 
-/// Status and body of what a GET is answered with.
-pub(crate) async fn get(daemon: &Daemon, path: &str, header: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within(stream.read_to_string(&mut answer)).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    // Pages of more than a piece come in pieces.
-    assert!(!head.contains("chunked"), "{head}");
-    (status, body.to_owned())
-}
-
 /// The figures of the page, by name and labels as they stand there.
 async fn figures(daemon: &Daemon) -> HashMap<String, f64> {
-    let (status, page) = get(daemon, "/metrics", "").await;
+    let (status, page) = daemon.get("/metrics", "").await;
     assert_eq!(status, 200);
     assert!(page.ends_with("# EOF\n"), "{page}");
     let lines = page.lines().filter(|line| !line.starts_with('#'));
@@ -102,13 +86,13 @@ async fn metrics_tell_what_there_is_and_what_was_done() {
 async fn metrics_are_for_the_operator_and_health_for_all() {
     let daemon = crate::tokens::daemon("");
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(get(&daemon, path, "").await.0, 200, "{path}");
+        assert_eq!(daemon.get(path, "").await.0, 200, "{path}");
     }
-    assert_eq!(get(&daemon, "/metrics", "").await.0, 401);
+    assert_eq!(daemon.get("/metrics", "").await.0, 401);
     let tenant = format!("Authorization: Bearer {}\r\n", token("acme", 60));
-    assert_eq!(get(&daemon, "/metrics", &tenant).await.0, 403);
+    assert_eq!(daemon.get("/metrics", &tenant).await.0, 403);
     let operator = format!("Authorization: Bearer {OPERATOR}\r\n");
-    let (status, page) = get(&daemon, "/metrics", &operator).await;
+    let (status, page) = daemon.get("/metrics", &operator).await;
     assert_eq!(status, 200);
     assert!(!page.contains("acme"), "{page}");
 }
@@ -116,7 +100,7 @@ async fn metrics_are_for_the_operator_and_health_for_all() {
 #[tokio::test]
 async fn who_has_no_room_is_not_ready_and_says_why() {
     let daemon = Daemon::with_config("[limits]\nmin_free_memory_mib = 1048576\n");
-    let (status, why) = get(&daemon, "/readyz", "").await;
+    let (status, why) = daemon.get("/readyz", "").await;
     assert_eq!(status, 503);
     assert!(why.contains("limits.min_free_memory_mib"), "{why}");
     let mut connection = Connection::open(&daemon).await;
@@ -129,7 +113,7 @@ async fn who_has_no_room_is_not_ready_and_says_why() {
         refused.message.contains("limits.min_free_memory_mib"),
         "{refused}"
     );
-    assert_eq!(get(&daemon, "/healthz", "").await.0, 200, "it is well");
+    assert_eq!(daemon.get("/healthz", "").await.0, 200, "it is well");
     assert_eq!(Value::from(0.0), json!(figures(&daemon).await["kms_ready"]));
 }
 
@@ -140,7 +124,7 @@ async fn the_dashboard_and_the_docs_ask_for_what_there_is() {
     crate::access::enter(&daemon, "", &[]).await.unwrap_err();
     let _client = Connection::with_token(&daemon, OPERATOR).await;
     let operator = format!("Authorization: Bearer {OPERATOR}\r\n");
-    let (_, page) = get(&daemon, "/metrics", &operator).await;
+    let (_, page) = daemon.get("/metrics", &operator).await;
     let types = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -29,7 +29,7 @@ use hardware::Hardware;
 pub use input::{DirectInput, Handover, Input};
 pub use planes::{Fetching, Images, Planes, ycbcr};
 pub use segment::{MediaError, Report, Segment};
-pub use source::{Branch, Consumer, Leaving, Origin, Quality, Source, Wanted};
+pub use source::{Branch, Consumer, Leaving, Origin, Output, Quality, Source, Wanted};
 pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.

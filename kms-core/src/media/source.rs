@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
@@ -87,11 +87,51 @@ pub trait Origin: Send + Sync {
     fn give(&self) -> Result<Option<Arc<Branch>>, MediaError>;
 }
 
+/// What has passed since the beginning.
+#[derive(Default)]
+struct Passed {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Passed {
+    /// Counts what arrives at an appsink.
+    fn at(appsink: &AppSink) -> Arc<Passed> {
+        let passed = Arc::new(Passed::default());
+        let Some(pad) = appsink.static_pad("sink") else {
+            return passed;
+        };
+        let counting = passed.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                counting.frames.fetch_add(1, Ordering::Relaxed);
+                counting.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        passed
+    }
+}
+
+/// Media that a source gives, in one format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// The format.
+    pub format: Format,
+    /// It is not what the source itself gives, but made of that.
+    pub converted: bool,
+    /// Frames (of sound: packets, or what a decoder makes of one) so far.
+    pub frames: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+}
+
 /// Media in one format: a conversion that is shared by all who want it, or what the source itself gives. It lasts as long as
 /// somebody holds it.
 pub struct Branch {
     format: Format,
     pub(super) producer: StreamProducer,
+    passed: Arc<Passed>,
     /// Some pictures come earlier than they are shown.
     reorders: AtomicBool,
     /// What makes it, such as a conversion's segment with what feeds it; none for what the source itself gives.
@@ -108,6 +148,7 @@ impl Branch {
     pub fn of(format: Format, appsink: &AppSink) -> Branch {
         Branch {
             format,
+            passed: Passed::at(appsink),
             producer: producer(appsink),
             reorders: AtomicBool::new(false),
             _maker: None,
@@ -131,6 +172,15 @@ impl Branch {
     /// The format.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    fn output(&self, converted: bool) -> Output {
+        Output {
+            format: self.format,
+            converted,
+            frames: self.passed.frames.load(Ordering::Relaxed),
+            bytes: self.passed.bytes.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -215,6 +265,22 @@ impl Source {
             .clone()
             .or_else(|| state.made.upgrade())
             .map(|b| b.format)
+    }
+
+    /// What flows: the source's own media first, then what is made of it.
+    pub fn outputs(&self) -> Vec<Output> {
+        let state = lock(&self.state);
+        let own = state.native.clone().or_else(|| state.made.upgrade());
+        let mut converted: Vec<Output> = state
+            .branches
+            .values()
+            .filter_map(|branch| Some(branch.upgrade()?.output(true)))
+            .collect();
+        converted.sort_by_key(|output| output.format.to_string());
+        own.map(|branch| branch.output(false))
+            .into_iter()
+            .chain(converted)
+            .collect()
     }
 
     /// What the source gives is made by `origin` from now on, when it is asked for.

@@ -57,6 +57,10 @@ impl Element for HubPort {
     fn source(&self, media: MediaType) -> Option<Arc<Source>> {
         self.hub.upgrade()?.source(self, media)
     }
+    fn flowing(&self) -> Vec<Arc<Source>> {
+        let kinds = [MediaType::Audio, MediaType::Video].into_iter();
+        kinds.filter_map(|kind| self.source(kind)).collect()
+    }
     fn fed_by(&self, media: MediaType, source: Option<&Arc<dyn Element>>) {
         if let Some(hub) = self.hub.upgrade() {
             hub.fed_by(self, media, source);

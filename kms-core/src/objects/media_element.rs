@@ -10,12 +10,12 @@ use crate::call::Call;
 use crate::class::Class;
 use crate::element::{Element, StatsMap};
 use crate::graph::{DEFAULT_PAD, Pad};
-use crate::media::{Codec, Leaving};
+use crate::media::{Codec, Leaving, Source};
 use crate::object::{ObjectCore, unix_millis};
 use crate::objects::media_pipeline::Dot;
 use crate::types::{
     AudioCaps, AudioCodec, CONNECT_ORDER, ElementConnectionData, ElementStats, Fraction, MediaLatencyStat,
-    MediaType, StatsType, VideoCaps, VideoCodec,
+    MediaOutput, MediaType, StatsType, VideoCaps, VideoCodec,
 };
 
 params! {
@@ -247,6 +247,12 @@ fn flow<T: Element>(class: Class<T>) -> Class<T> {
             "Statistics by id. Latencies are there when `latencyStats` of the pipeline is on.",
             |this: Arc<T>, _, p: GetStats| async move { get_stats(&*this, p.media_type).await },
         )
+        .property(
+            "mediaOutputs",
+            "What media the element gives, in each format that somebody takes, with counts: two readings tell bitrate and frame \
+             rate. From one WebRtcEndpoint to another packets go as they are, and stand in `getStats` alone. Not in Kurento.",
+            |this| outputs(&**this),
+        )
         .method("isMediaFlowingIn", "Whether media enters the element from the graph.", |this, _, p: FlowingIn| {
             let media = audio_or_video(p.media_type, "MediaFlowingIn")?;
             let pad = Pad::new(this.element().node, media, &p.sink_media_description);
@@ -265,6 +271,21 @@ fn flow<T: Element>(class: Class<T>) -> Class<T> {
                 Ok(this.element().transcoding().is_on(media))
             },
         )
+}
+
+fn outputs(element: &dyn Element) -> Vec<MediaOutput> {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let of = |source: Arc<Source>| {
+        let outputs = source.outputs().into_iter();
+        outputs.map(move |output| MediaOutput {
+            media_type: source.kind(),
+            codec: output.format.to_string(),
+            converted: output.converted,
+            frames: count(output.frames),
+            bytes: count(output.bytes),
+        })
+    };
+    element.flowing().into_iter().flat_map(of).collect()
 }
 
 struct Ends {

@@ -8,6 +8,7 @@ use kms_core::{Class, ElementCore, Object};
 use protocol::{Error, Ref, event, params};
 
 use super::Defaults;
+use super::counters::Counters;
 use super::crypto::{Key, SDES};
 use super::endpoint::RtpEndpoint;
 use crate::packets::Workshop;
@@ -34,8 +35,12 @@ event! { "kurento"
 }
 
 /// The class.
-pub(crate) fn class(workshop: &Arc<Workshop>, defaults: Defaults) -> Class<RtpEndpoint> {
-    let workshop = workshop.clone();
+pub(crate) fn class(
+    workshop: &Arc<Workshop>,
+    counters: &Arc<Counters>,
+    defaults: Defaults,
+) -> Class<RtpEndpoint> {
+    let (workshop, counters) = (workshop.clone(), counters.clone());
     Class::<RtpEndpoint>::new(
         "RtpEndpoint",
         "elements",
@@ -49,7 +54,7 @@ pub(crate) fn class(workshop: &Arc<Workshop>, defaults: Defaults) -> Class<RtpEn
         let key = p.crypto.as_ref().map(Key::chosen).transpose()?.flatten();
         let element = ElementCore::new(&pipeline, pipeline.core(), "kurento.RtpEndpoint")
             .ok_or_else(|| Error::object_not_found(&p.media_pipeline.id))?;
-        let this = RtpEndpoint::new(element, key, p.use_ipv6, &workshop, defaults.clone());
+        let this = RtpEndpoint::new(element, key, p.use_ipv6, &workshop, &counters, defaults.clone());
         pipeline.join(this.clone());
         Ok(this)
     })

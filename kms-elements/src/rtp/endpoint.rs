@@ -17,6 +17,7 @@ use protocol::{Code, Error};
 
 use super::Defaults;
 use super::class::OnKeySoftLimit;
+use super::counters::Counters;
 use super::crypto::Key;
 use super::media::{Media, RtpOutlet, Told};
 use super::negotiation::{Agreed, Local, Offered};
@@ -69,6 +70,7 @@ struct Running {
 pub struct RtpEndpoint {
     element: ElementCore,
     workshop: Arc<Workshop>,
+    counters: Arc<Counters>,
     /// What it says of itself in descriptions.
     own: Local,
     sources: Sources,
@@ -89,12 +91,14 @@ impl RtpEndpoint {
         key: Option<Key>,
         ipv6: bool,
         workshop: &Arc<Workshop>,
+        counters: &Arc<Counters>,
         defaults: Defaults,
     ) -> Arc<RtpEndpoint> {
         let sources = Sources::new(&element, &workshop.timeline, "rtp");
         Arc::new_cyclic(|this| RtpEndpoint {
             element,
             workshop: workshop.clone(),
+            counters: counters.clone(),
             sources,
             negotiation: tokio::sync::Mutex::new(()),
             settings: RtpSettings::new(defaults.mtu),
@@ -178,6 +182,7 @@ impl RtpEndpoint {
         let sources = |kind| self.sources.of(kind).cloned();
         let started = self.own.start(
             &self.workshop.timeline,
+            &self.counters,
             agreed,
             &sources,
             Arc::new(Wishes(this)),
@@ -304,6 +309,7 @@ impl RtpEndpoint {
                 kind: agreed.kind,
                 received: received.map(|f| f.to_string()).unwrap_or_default(),
                 sent: sent.map(|c| c.name().to_owned()).unwrap_or_default(),
+                frames: media.frames(agreed.kind),
                 clock_rate: agreed.formats.first().map_or(90_000, |f| clock_rate(f.codec)),
             }
         };

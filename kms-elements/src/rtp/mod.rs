@@ -5,6 +5,7 @@
 //! ([`media`]).
 
 mod class;
+mod counters;
 mod crypto;
 mod endpoint;
 mod gate;
@@ -19,6 +20,7 @@ mod transport;
 use crate::webrtc::api::GatherSettings;
 
 pub(crate) use class::class;
+pub use counters::{Carried, Counters};
 pub use crypto::{CryptoSuite, SDES};
 pub use endpoint::RtpEndpoint;
 pub use ports::PortRange;

@@ -8,6 +8,7 @@ use kms_core::types::MediaType;
 use protocol::{Code, Error};
 
 use super::Defaults;
+use super::counters::Counters;
 use super::crypto::{CryptoLine, CryptoSuite, Key};
 use super::local::{LocalLine, LocalSession, offered_formats};
 use super::media::{Media, Setup, Told};
@@ -249,6 +250,7 @@ impl Local {
     pub(super) fn start(
         &self,
         timeline: &Timeline,
+        counters: &Arc<Counters>,
         mut agreed: Vec<Agreed>,
         source: &dyn Fn(MediaType) -> Option<Arc<Source>>,
         told: Arc<dyn Told>,
@@ -276,7 +278,7 @@ impl Local {
                 source: source(agreed.kind)?,
             })
         });
-        let (media, receivers) = Media::new(timeline, &self.cname, setups.collect(), told)?;
+        let (media, receivers) = Media::new(timeline, counters, &self.cname, setups.collect(), told)?;
         let transport = reading.start(lines.into_iter().zip(receivers).collect(), news);
         Ok((media, transport.map_err(failed)?, agreed))
     }

@@ -16,8 +16,17 @@ pub(super) struct Session {
     /// Names of the codecs in use; empty for none yet.
     pub(super) received: String,
     pub(super) sent: String,
+    /// Pictures that came and that were sent.
+    pub(super) frames: (u64, u64),
     /// Ticks a second of its times.
     pub(super) clock_rate: i32,
+}
+
+impl Session {
+    /// Of sound nobody counts them.
+    fn frames(&self, count: u64) -> Option<i64> {
+        (self.kind == MediaType::Video).then(|| i64::try_from(count).unwrap_or(i64::MAX))
+    }
 }
 
 /// The counters by id, of one kind of media or of all.
@@ -90,6 +99,7 @@ fn inbound(source: &gst::StructureRef, session: &Session) -> RTCInboundRTPStream
         packets_received: field::<u64>(source, "packets-received") as i64,
         bytes_received: field::<u64>(source, "octets-received") as i64,
         jitter: f64::from(field::<u32>(source, "jitter")) / ticks,
+        frames_received: session.frames(session.frames.0),
     }
 }
 
@@ -125,5 +135,6 @@ fn outbound(
         target_bitrate: 0.0,
         // In units of 1/65536 s (RFC 3550, section 6.4.1).
         round_trip_time: f64::from(told("rb-round-trip")) / 65_536.0,
+        frames_sent: session.frames(session.frames.1),
     }
 }

@@ -351,6 +351,8 @@ pub struct StreamStats {
     pub packets: u64,
     /// Payload bytes received or sent.
     pub bytes: u64,
+    /// Packets that end a picture; of sound it says nothing.
+    pub frames: u64,
     /// Packets lost, cumulative.
     pub packets_lost: i64,
     /// Fraction lost, 0 to 1, last report.

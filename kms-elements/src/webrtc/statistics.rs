@@ -58,6 +58,10 @@ fn stream_id(direction: &str, stream: &StreamStats) -> String {
     }
 }
 
+fn frames(s: &StreamStats) -> Option<i64> {
+    (s.kind == Some(Kind::Video)).then_some(s.frames as i64)
+}
+
 fn inbound(s: &StreamStats) -> RTCInboundRTPStreamStats {
     RTCInboundRTPStreamStats {
         id: stream_id("inbound_rtp", s),
@@ -79,6 +83,7 @@ fn inbound(s: &StreamStats) -> RTCInboundRTPStreamStats {
         packets_received: s.packets as i64,
         bytes_received: s.bytes as i64,
         jitter: s.jitter,
+        frames_received: frames(s),
     }
 }
 
@@ -104,6 +109,7 @@ fn outbound(s: &StreamStats) -> RTCOutboundRTPStreamStats {
         bytes_sent: s.bytes as i64,
         target_bitrate: s.target_bitrate,
         round_trip_time: s.round_trip_time,
+        frames_sent: frames(s),
     }
 }
 

@@ -339,6 +339,8 @@ record! { "kurento"
         bytes_received "bytesReceived": i64,
         /// Interarrival jitter, seconds.
         jitter "jitter": f64,
+        /// Frames of video that were received (W3C webrtc-stats); none for audio. Not in Kurento.
+        frames_received "framesReceived": Option<i64>,
     }
 
     /// An RTP stream that is sent.
@@ -383,6 +385,8 @@ record! { "kurento"
         target_bitrate "targetBitrate": f64,
         /// Round trip time, seconds.
         round_trip_time "roundTripTime": f64,
+        /// Frames of video that were sent (W3C webrtc-stats); none for audio. Not in Kurento.
+        frames_sent "framesSent": Option<i64>,
     }
 
     /// The peer connection as a whole.

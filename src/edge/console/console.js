@@ -136,8 +136,8 @@ async function ask(id, hub) {
   const value = (operation, params) => server.invoke(id, operation, params).catch(() => undefined);
   const type = classOf(id);
   const ofKinds = (operation) => Promise.all(KINDS.map((mediaType) => value(operation, { mediaType })));
-  const [name, sinks, transcodes, stats, inside, connection, uri, playing] = await Promise.all([
-    value('getName'), value('getSinkConnections'), ofKinds('isMediaTranscoding'), ofKinds('getStats'),
+  const [name, sinks, transcodes, stats, outputs, inside, connection, uri, playing] = await Promise.all([
+    value('getName'), value('getSinkConnections'), ofKinds('isMediaTranscoding'), ofKinds('getStats'), value('getMediaOutputs'),
     Promise.all(KINDS.map((mediaType) => value('isMediaFlowingOut', { mediaType }))),
     type === 'WebRtcEndpoint' ? value('getConnectionState') : undefined,
     /Player|Recorder/.test(type) ? value('getUri') : undefined,
@@ -145,26 +145,37 @@ async function ask(id, hub) {
   ]);
   const at = performance.now();
   const streams = {};
-  KINDS.forEach((kind, place) => { streams[kind] = measure(id, kind, stats[place], at); });
+  KINDS.forEach((kind, place) => { streams[kind] = measure(id, kind, stats[place], outputs ?? [], at); });
   return {
     id, type, hub, name: name === id ? null : name, sinks: sinks ?? [], streams, connection, uri, playing,
     converts: KINDS.filter((_, place) => transcodes[place]), flows: Object.fromEntries(KINDS.map((kind, place) => [kind, inside[place]])),
   };
 }
 
-/** Streams of one kind, with what came since the last look. */
-function measure(id, kind, stats, at) {
-  const of = { in: null, out: null, all: Object.values(stats ?? {}) };
+/** Streams of one kind, with what came since the last look: what the element gives, what leaves the server there, what is made of it. */
+function measure(id, kind, stats, outputs, at) {
+  const of = { in: null, out: null, made: [], all: Object.values(stats ?? {}) };
+  const rates = (key, bytes, frames) => {
+    const before = state.before.get(`${id} ${key}`);
+    state.before.set(`${id} ${key}`, { bytes, frames, at });
+    if (!before || at <= before.at || bytes < before.bytes) return { bits: null, fps: null };
+    const a_second = 1000 / (at - before.at);
+    const fps = kind === 'VIDEO' && frames !== undefined ? (frames - before.frames) * a_second : null;
+    return { bits: (bytes - before.bytes) * 8 * a_second, fps };
+  };
   for (const one of of.all) {
     const direction = one.type === 'inboundrtp' ? 'in' : one.type === 'outboundrtp' ? 'out' : null;
     if (!direction) continue;
-    const bytes = one.bytesReceived ?? one.bytesSent ?? 0;
-    const before = state.before.get(`${id} ${one.id}`);
-    state.before.set(`${id} ${one.id}`, { bytes, at });
-    const bits = before && at > before.at ? ((bytes - before.bytes) * 8000) / (at - before.at) : null;
-    const stream = { codec: one.codecId?.replace(/^(video|audio)\//, ''), bits, lost: one.fractionLost };
+    const measured = rates(one.id, one.bytesReceived ?? one.bytesSent ?? 0, one.framesReceived ?? one.framesSent);
+    const stream = { codec: one.codecId?.replace(/^(video|audio)\//, ''), lost: one.fractionLost, ...measured };
     // Of several layers the one that has most.
-    if (!of[direction] || (bits ?? 0) > (of[direction].bits ?? 0)) of[direction] = stream;
+    if (!of[direction] || (stream.bits ?? 0) > (of[direction].bits ?? 0)) of[direction] = stream;
+  }
+  for (const one of outputs.filter(({ type }) => type === kind)) {
+    const made = one.converted ? 'converted' : 'own';
+    const stream = { codec: one.codec, ...rates(`${kind} ${one.codec} ${made}`, one.bytes, one.frames) };
+    if (one.converted) of.made.push(stream);
+    else of.in ??= stream;
   }
   return of;
 }
@@ -177,6 +188,7 @@ function make(name, attributes, text) {
 }
 
 const short = (text, most = 24) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const rates = (bits, fps) => [bits ? rate(bits) : null, fps ? `${Math.round(fps)} fps` : null].filter(Boolean);
 const rate = (bits) => (bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bits / 1000)} kbit/s`);
 
 function draw() {
@@ -227,9 +239,9 @@ function line(edge, places, number) {
   const classes = [edge.kind, converted ? 'converted' : '', flows ? '' : 'still'].join(' ').trim();
   const path = make('path', { class: classes, d: curve(places, edge, lane) });
   const codec = converted ? `${given.codec} → ${taken.codec}` : given?.codec ?? taken?.codec;
-  const bits = taken?.bits ?? given?.bits;
+  const { bits, fps } = taken ?? given ?? {};
   const lost = given?.lost || taken?.lost;
-  const words = [codec, bits ? rate(bits) : null, lost ? `${(lost * 100).toFixed(1)} % lost` : null].filter(Boolean);
+  const words = [codec, ...rates(bits, fps), lost ? `${(lost * 100).toFixed(1)} % lost` : null].filter(Boolean);
   path.append(make('title', {}, [edge.kind.toLowerCase(), ...words].join(', ')));
   const a = places.get(edge.from);
   const b = places.get(edge.to);
@@ -238,7 +250,7 @@ function line(edge, places, number) {
     : { x: (a.x + NODE.width + b.x) / 2, y: (a.y + b.y) / 2 + lane - 4 };
   const label = make('text', {
     class: `edge-label ${lost ? 'lossy' : ''}`, x: middle.x, y: middle.y, 'text-anchor': edge.from === edge.to ? 'start' : 'middle',
-  }, words.slice(0, 2).join(', '));
+  }, words.slice(0, 3).join(', '));
   return [path, label];
 }
 
@@ -279,9 +291,9 @@ function describe() {
   for (const fact of ['connection', 'playing', 'uri']) if (element[fact]) rows.push([fact, element[fact]]);
   rows.push(['feeds', element.sinks.map(({ sink, type }) => `${classOf(sink)} (${type.toLowerCase()})`).join(', ') || 'nobody']);
   for (const kind of KINDS) {
-    const { in: given, out: taken, all } = element.streams[kind];
-    for (const [title, stream] of [['received', given], ['sent', taken]]) {
-      if (stream?.bits != null) rows.push([`${kind.toLowerCase()} ${title}`, rate(stream.bits)]);
+    const { in: given, out: taken, made, all } = element.streams[kind];
+    for (const [title, stream] of [['given', given], ...made.map((stream) => ['converted', stream]), ['sent', taken]]) {
+      if (stream?.bits != null) rows.push([`${kind.toLowerCase()} ${title}`, [stream.codec, ...rates(stream.bits, stream.fps)].filter(Boolean).join(', ')]);
     }
     for (const one of all) {
       rows.push([`${kind.toLowerCase()}: ${one.type}`]);

@@ -1,7 +1,7 @@
 // Where elements stand: in columns from sources to sinks.
 
 export const NODE = { width: 176, height: 64 };
-const GAP = { x: 150, y: 34 };
+const GAP = { x: 190, y: 34 };
 
 /**
  * Places for nodes (ids), with edges [from, to]: { places: Map(id → {x, y}), width, height }. An edge that closes a circle doesn't count.

@@ -18,6 +18,7 @@ use gst::prelude::*;
 use kms_core::media::{MediaError, Report, Segment, Source, Timeline};
 use kms_core::types::MediaType;
 
+use super::counters::Counters;
 use super::crypto::Key;
 use super::remote::Format;
 use super::transport::{Line, Receiver};
@@ -79,6 +80,7 @@ impl Media {
     /// Sets it up. What is answered takes the packets of the lines, in order.
     pub(super) fn new(
         timeline: &Timeline,
+        counters: &Arc<Counters>,
         cname: &str,
         setups: Vec<Setup>,
         told: Arc<dyn Told>,
@@ -117,7 +119,7 @@ impl Media {
         };
         let mut receivers: Vec<Box<dyn Receiver>> = Vec::new();
         for (session, setup) in (0..).zip(setups) {
-            receivers.push(media.add_line(timeline, session, setup, &told)?);
+            receivers.push(media.add_line(timeline, counters, session, setup, &told)?);
         }
         media.hand_on_streams();
         media.segment.play()?;
@@ -127,6 +129,7 @@ impl Media {
     fn add_line(
         &mut self,
         timeline: &Timeline,
+        counters: &Arc<Counters>,
         session: u32,
         setup: Setup,
         told: &Arc<dyn Told>,
@@ -164,11 +167,13 @@ impl Media {
             .map(|(_, remote)| Decrypter::new(pipeline, remote, &setup.line, told, &rtp_in, &rtcp_in));
         let inlet = Inlet::new(timeline, pipeline, &rtp_in, &rtcp_in, decrypter.transpose()?)?;
         let wanted = told.clone();
-        let sender = SendPad::new(pipeline, &rtp_out, setup.ssrc, move || wanted.keyframe_wanted())?;
+        let sender = SendPad::new(pipeline, &rtp_out, setup.ssrc, counters, move || {
+            wanted.keyframe_wanted()
+        })?;
         self.lines.push(LineMedia {
             kind,
             session,
-            receiving: Receiving::new(timeline, &self.segment, setup.formats, setup.source),
+            receiving: Receiving::new(timeline, &self.segment, setup.formats, setup.source, counters),
             sender: Arc::new(sender),
             _exits: [to_rtp, to_rtcp],
         });
@@ -230,6 +235,12 @@ impl Media {
         self.lines
             .iter()
             .for_each(|line| line.receiving.request_keyframe());
+    }
+
+    /// Pictures that came, and that were sent.
+    pub(super) fn frames(&self, kind: MediaType) -> (u64, u64) {
+        let line = self.lines.iter().find(|l| l.kind == kind);
+        line.map_or((0, 0), |l| (l.receiving.frames(), l.sender.frames()))
     }
 
     /// The sessions of rtpbin with what they carry.

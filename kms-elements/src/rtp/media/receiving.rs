@@ -1,6 +1,6 @@
 //! Streams that rtpbin found, on their way to the endpoint's source.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use kms_core::types::MediaType;
 
 use super::{missing, pads};
 use crate::packets::{Depacketiser, rtp_caps};
+use crate::rtp::counters::{Counters, missing_between};
 use crate::rtp::remote::Format;
 
 /// Requests for keyframes within this time are one: it takes the sender a while to make it.
@@ -28,6 +29,9 @@ pub(super) struct Receiving {
     source: Arc<Source>,
     /// Used by the stream's thread with each packet, changed when another stream begins.
     current: Mutex<Option<Current>>,
+    counters: Arc<Counters>,
+    /// Packets that end a picture (the marker bit).
+    frames: AtomicU64,
     /// When a keyframe was asked for last.
     asked: Mutex<Option<Instant>>,
     this: Weak<Receiving>,
@@ -39,6 +43,8 @@ struct Current {
     pad: gst::Pad,
     codec: Codec,
     caps: gst::Caps,
+    /// Number of the last packet.
+    sequence: Option<u16>,
     /// None: it failed.
     depacketiser: Option<Arc<Depacketiser>>,
     failed: Option<Instant>,
@@ -50,12 +56,15 @@ impl Receiving {
         segment: &Arc<Segment>,
         formats: Vec<Format>,
         source: Arc<Source>,
+        counters: &Arc<Counters>,
     ) -> Arc<Receiving> {
         Arc::new_cyclic(|this| Receiving {
             timeline: timeline.clone(),
             segment: Arc::downgrade(segment),
             formats,
             source,
+            counters: counters.clone(),
+            frames: AtomicU64::new(0),
             current: Mutex::default(),
             asked: Mutex::default(),
             this: this.clone(),
@@ -118,6 +127,7 @@ impl Receiving {
             pad: pad.clone(),
             codec,
             caps: caps.clone(),
+            sequence: None,
             depacketiser: None,
             failed: None,
         });
@@ -154,10 +164,11 @@ impl Receiving {
 
     fn packet(&self, pad: &gst::Pad, packet: gst::Buffer, gap: bool) {
         let repair = {
-            let current = lock(&self.current);
-            let Some(current) = current.as_ref().filter(|c| c.pad == *pad) else {
+            let mut current = lock(&self.current);
+            let Some(current) = current.as_mut().filter(|c| c.pad == *pad) else {
                 return; // of a stream that another one followed
             };
+            self.count(&packet, &mut current.sequence);
             match (&current.depacketiser, current.failed) {
                 (Some(depacketiser), _) => {
                     depacketiser.push(packet);
@@ -176,6 +187,26 @@ impl Receiving {
         if gap {
             self.request_keyframe();
         }
+    }
+
+    fn count(&self, packet: &gst::Buffer, last: &mut Option<u16>) {
+        let received = &self.counters.received;
+        received.packet(packet.size());
+        let mut head = [0; 4];
+        if packet.copy_to_slice(0, &mut head).is_err() {
+            return;
+        }
+        // RFC 3550, section 5.1.
+        let sequence = u16::from_be_bytes([head[2], head[3]]);
+        if let Some(last) = last.replace(sequence) {
+            received.loses(missing_between(last, sequence));
+        }
+        self.frames.fetch_add(u64::from(head[1] >> 7), Ordering::Relaxed);
+    }
+
+    /// Pictures that came.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
     }
 
     fn failed(&self, pad: &gst::Pad) {
@@ -203,6 +234,7 @@ impl Receiving {
         }
         let pad = lock(&self.current).as_ref().map(|c| c.pad.clone());
         if let Some(pad) = pad {
+            self.counters.sent.keyframe_request();
             // Asked for with all headers, rtpbin sends FIR, without them PLI: what senders know best, if they know it.
             let pli = self.formats.iter().any(|f| f.pli);
             let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!pli);

@@ -1,6 +1,6 @@
 //! Packets of a packetiser, on their way to the remote.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -10,6 +10,7 @@ use kms_core::object::lock;
 
 use super::pads::{begin, link};
 use crate::packets::{Outlet, Take, rtp_caps};
+use crate::rtp::counters::Counters;
 
 /// Where packets of one m-line enter rtpbin. Its stream has one SSRC, and sequence numbers and times of one kind, whatever codecs
 /// and sources follow one another.
@@ -17,6 +18,9 @@ pub(in crate::rtp) struct SendPad {
     pad: gst::Pad,
     ssrc: u32,
     sequence: AtomicU16,
+    counters: Arc<Counters>,
+    /// Packets that end a picture (the marker bit).
+    frames: AtomicU64,
     /// The codec of what was sent last.
     codec: Mutex<Option<Codec>>,
     /// Times begin anywhere (RFC 3550, section 5.1).
@@ -30,12 +34,15 @@ impl SendPad {
         pipeline: &gst::Pipeline,
         to: &gst::Pad,
         ssrc: u32,
+        counters: &Arc<Counters>,
         keyframe_wanted: impl Fn() + Send + Sync + 'static,
     ) -> Result<SendPad, MediaError> {
+        let counted = counters.clone();
         let pad = gst::Pad::builder(gst::PadDirection::Src)
             .name("packets")
             .event_function(move |_, _, event| {
                 if gst_video::ForceKeyUnitEvent::is(&event) {
+                    counted.received.keyframe_request();
                     keyframe_wanted();
                 }
                 true
@@ -49,6 +56,8 @@ impl SendPad {
             ssrc,
             codec: Mutex::default(),
             sequence: AtomicU16::new(random as u16),
+            counters: counters.clone(),
+            frames: AtomicU64::new(0),
             offset: (random >> 64) as u32,
             _pipeline: pipeline.clone(),
         })
@@ -57,6 +66,11 @@ impl SendPad {
     /// The codec of what is sent.
     pub(in crate::rtp) fn codec(&self) -> Option<Codec> {
         *lock(&self.codec)
+    }
+
+    /// Pictures that were sent.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
     }
 
     /// Sends a packet of a payloader with these numbers instead of its own.
@@ -71,12 +85,15 @@ impl SendPad {
             let mut map = packet.map_writable().ok()?;
             let header = map.get_mut(..12)?;
             let time = u32::from_be_bytes(header[4..8].try_into().ok()?).wrapping_add(self.offset);
+            self.frames
+                .fetch_add(u64::from(header[1] >> 7), Ordering::Relaxed);
             header[1] = (header[1] & 0x80) | payload_type;
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
             header[2..4].copy_from_slice(&sequence.to_be_bytes());
             header[4..8].copy_from_slice(&time.to_be_bytes());
             header[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         }
+        self.counters.sent.packet(buffer.size());
         // Refused when it stops.
         self.pad.push(buffer).ok().map(drop)
     }

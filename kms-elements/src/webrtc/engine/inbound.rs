@@ -44,6 +44,8 @@ struct Stream {
     layer: u8,
     params: Option<PayloadParams>,
     received: Received,
+    /// Packets that end a picture (the marker bit).
+    frames: u64,
     arrivals: Arrivals,
 }
 
@@ -116,6 +118,7 @@ pub(super) struct StreamSummary {
     pub(super) kind: Kind,
     pub(super) params: Option<PayloadParams>,
     pub(super) lost: u64,
+    pub(super) frames: u64,
 }
 
 /// Bitrate of one layer, measured over a window.
@@ -193,6 +196,7 @@ impl Inbound {
         }
         let stream = self.streams.get_mut(&ssrc)?;
         stream.received.packet(*packet.seq_no);
+        stream.frames += u64::from(packet.header.marker);
         let pt = packet.header.payload_type;
         if stream.params.is_none_or(|p| p.pt() != pt) {
             stream.params = rtc.codec_config().params().iter().find(|p| p.pt() == pt).copied();
@@ -242,6 +246,7 @@ impl Inbound {
                 layer,
                 params: None,
                 received: Received::default(),
+                frames: 0,
                 arrivals: Arrivals::default(),
             },
         );
@@ -382,6 +387,7 @@ impl Inbound {
             kind: stream.kind,
             params: stream.params,
             lost: stream.received.lost(),
+            frames: stream.frames,
         })
     }
 }

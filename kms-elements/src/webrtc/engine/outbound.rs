@@ -28,6 +28,8 @@ pub(super) struct Outbound {
     /// Payload types of ours for those of the source.
     payload_types: FxHashMap<(u64, Pt), Option<PayloadParams>>,
     codec: Option<&'static str>,
+    /// Packets sent that end a picture (the marker bit).
+    frames: u64,
     unsupported: Option<&'static str>,
     picture: PictureIds,
 }
@@ -55,6 +57,7 @@ impl Outbound {
             selector: LayerSelector::default(),
             payload_types: FxHashMap::default(),
             codec: None,
+            frames: 0,
             unsupported: None,
             picture: PictureIds::default(),
         }
@@ -70,9 +73,9 @@ impl Outbound {
         self.kind
     }
 
-    /// SSRC and codec, once something was sent.
-    pub(super) fn sending(&self) -> Option<(Ssrc, Option<&'static str>)> {
-        self.ssrc.map(|ssrc| (ssrc, self.codec))
+    /// SSRC, codec and number of frames, once something was sent.
+    pub(super) fn sending(&self) -> Option<(Ssrc, Option<&'static str>, u64)> {
+        self.ssrc.map(|ssrc| (ssrc, self.codec, self.frames))
     }
 
     /// Feeds the track from another peer, or from none.
@@ -162,6 +165,7 @@ impl Outbound {
             write = write.vp8_patch(patch);
         }
         stream.write_rtp(write);
+        self.frames += u64::from(packet.marker);
         Written::Sent
     }
 

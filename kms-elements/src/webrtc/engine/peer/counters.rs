@@ -31,6 +31,7 @@ impl Peer {
             codec: params.map(|p| codec_name(p.spec().codec).to_owned()),
             packets: stats.packets,
             bytes: stats.bytes,
+            frames: stream.frames,
             packets_lost: stream.lost as i64,
             fraction_lost: fraction,
             jitter: f64::from(stats.jitter) / clock,
@@ -47,7 +48,7 @@ impl Peer {
         let Some(track) = self.outbound.iter().find(|t| t.mid() == stats.mid) else {
             return;
         };
-        let (kind, Some((ssrc, codec))) = (track.kind(), track.sending()) else {
+        let (kind, Some((ssrc, codec, frames))) = (track.kind(), track.sending()) else {
             return;
         };
         let (remb, target) = (self.remb, self.available.unwrap_or_default() as f64);
@@ -68,6 +69,7 @@ impl Peer {
             codec: codec.map(str::to_owned),
             packets: stats.packets,
             bytes: stats.bytes,
+            frames,
             packets_lost: lost,
             fraction_lost: f64::from(stats.loss.unwrap_or_default()),
             round_trip_time: stats.rtt.map_or(0.0, |r| r.as_secs_f64()),
