@@ -92,6 +92,7 @@ install_packages() {
         need maven command -v mvn
         need ffmpeg command -v ffprobe
         need iproute2 command -v ip
+        need libfaketime sh -c 'ls /usr/lib/*/faketime/libfaketime.so.1'
         need nftables command -v nft
         need openssl command -v openssl
         need nodejs command -v node

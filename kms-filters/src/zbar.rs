@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use gst::prelude::*;
-use kms_core::media::{MediaError, Segment, Timeline};
+use kms_core::media::{MediaError, Segment, Timeline, probe};
 use kms_core::object::lock;
 use kms_core::objects::{InPipeline, MediaPipeline};
 use kms_core::types::MediaType;
@@ -109,7 +109,7 @@ impl Work for Search {
         )?;
         if let Some(pad) = bin.by_name("side").and_then(|side| side.static_pad("sink")) {
             let looked = Mutex::new(None);
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
                 let at = info.buffer().and_then(|b| b.pts());
                 let mut looked = lock(&looked);
                 let is_due = match (*looked, at) {

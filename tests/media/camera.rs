@@ -21,8 +21,19 @@ pub(crate) struct Camera {
 
 impl Camera {
     pub(crate) fn start(arguments: &[&str]) -> Camera {
+        Camera::started_by(Command::new("/usr/bin/python3"), arguments)
+    }
+
+    /// In the network of this namespace.
+    pub(crate) fn start_in(namespace: &str, arguments: &[&str]) -> Camera {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, "/usr/bin/python3"]);
+        Camera::started_by(command, arguments)
+    }
+
+    fn started_by(mut python: Command, arguments: &[&str]) -> Camera {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/camera.py");
-        let mut child = Command::new("/usr/bin/python3")
+        let mut child = python
             .arg(script)
             .args(["--width", "320", "--height", "240", "--bitrate", "500"])
             .args(arguments)

@@ -1,5 +1,6 @@
 //! Media from outside: a daemon, real files and cameras, and ffmpeg as the judge.
 
+mod adversity;
 mod bitrates;
 mod camera;
 #[path = "../control_plane/client.rs"]

@@ -35,10 +35,11 @@ pub(crate) fn in_own_network(test: &str, rules: &[&str]) -> bool {
     false
 }
 
-struct Namespace(String);
+/// A network, as long as this lives.
+pub(crate) struct Namespace(pub(crate) String);
 
 impl Namespace {
-    fn new(name: &str) -> Namespace {
+    pub(crate) fn new(name: &str) -> Namespace {
         run("ip", &["netns", "add", name]);
         Namespace(name.to_owned())
     }
@@ -50,7 +51,8 @@ impl Drop for Namespace {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) {
+/// Runs a program that must succeed.
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {said}");

@@ -111,10 +111,10 @@ async fn a_killed_server_leaves_a_file_that_plays_ten_times() {
 }
 
 /// A file system of its own, mounted as long as this lives.
-struct Mount(std::path::PathBuf);
+pub(crate) struct Mount(std::path::PathBuf);
 
 impl Mount {
-    fn new(at: &Path, arguments: &[&str]) -> Mount {
+    pub(crate) fn new(at: &Path, arguments: &[&str]) -> Mount {
         std::fs::create_dir_all(at).unwrap();
         let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
         assert!(status.success(), "mounting takes root");

@@ -6,6 +6,7 @@ use gst::prelude::*;
 
 use super::encoders::{KEYFRAME_FRAMES, encoders};
 use super::format::{Codec, Format};
+use super::guard::probe;
 use super::hardware::Hardware;
 use super::segment::{MediaError, Segment};
 use super::source::{Leaving, Quality};
@@ -129,7 +130,7 @@ impl Step {
 fn thin(pad: &gst::Pad, (frames, seconds): (u32, u32)) {
     let interval = gst::ClockTime::SECOND * u64::from(seconds) / u64::from(frames.max(1));
     let next = Mutex::new(gst::ClockTime::ZERO);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(at) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Ok;
         };

@@ -9,7 +9,7 @@ use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 
 use super::counters::{Counters, Drops};
 use super::source::Branch;
-use super::{MediaError, Segment};
+use super::{MediaError, Segment, guarded, probe};
 use crate::object::lock;
 
 /// Where media of a branch enters a segment: an appsrc, whose branch can be changed while media flows.
@@ -115,7 +115,7 @@ fn own_buffers(appsrc: &AppSrc) {
     let Some(pad) = appsrc.static_pad("src") else {
         return;
     };
-    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+    probe(&pad, gst::PadProbeType::BUFFER, |_, info| {
         if let Some(buffer) = info.buffer_mut() {
             own(buffer);
         }
@@ -140,7 +140,9 @@ impl DirectInput {
         let entry = Arc::new_cyclic(|this: &Weak<Entry>| {
             let this = this.clone();
             let pad = gst::Pad::builder(gst::PadDirection::Src)
-                .event_function(move |_, _, event| this.upgrade().is_some_and(|entry| entry.ask(event)))
+                .event_function(move |_, _, event| {
+                    guarded(None, || this.upgrade().is_some_and(|entry| entry.ask(event))).unwrap_or(false)
+                })
                 .build();
             Entry {
                 pad,
@@ -217,8 +219,8 @@ impl Handover {
         let any = template.map_err(|e| MediaError::new(e.to_string()))?;
         let pad = gst::Pad::builder_from_template(&any)
             .chain_function(move |pad, _, buffer| {
-                take(pad, buffer);
-                Ok(gst::FlowSuccess::Ok)
+                let taken = guarded(None, || take(pad, buffer));
+                taken.map(|()| gst::FlowSuccess::Ok).ok_or(gst::FlowError::Error)
             })
             .event_function(|_, _, _| true)
             .build();
@@ -249,7 +251,7 @@ impl Tap {
     fn new(branch: Arc<Branch>, number: u64, entry: &Arc<Entry>) -> Option<Tap> {
         let from = branch.producer.appsink().static_pad("sink")?;
         let entry = entry.clone();
-        let probe = from.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let probe = probe(&from, gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer() {
                 entry.give(number, pad, buffer);
             }

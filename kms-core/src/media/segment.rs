@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use gst::prelude::*;
 
-use super::{Counters, Timeline};
+use super::{Counters, Timeline, guarded};
 use crate::object::lock;
 
 /// What went wrong with media: one clear sentence for clients, and what GStreamer said for the log.
@@ -93,7 +93,7 @@ impl Orders {
             let orders = self.clone();
             pipeline.call_async(move |pipeline| {
                 while let Some(order) = orders.next() {
-                    order(pipeline);
+                    guarded(None, || order(pipeline));
                 }
             });
         }
@@ -160,7 +160,7 @@ impl Segment {
         let report = Arc::new(report);
         let weak = pipeline.downgrade();
         bus.set_sync_handler(move |_, message| {
-            match message.view() {
+            guarded(None, || match message.view() {
                 gst::MessageView::StateChanged(change)
                     if weak
                         .upgrade()
@@ -180,7 +180,7 @@ impl Segment {
                     detail: error.debug().unwrap_or_default().to_string(),
                 }),
                 _ => {}
-            }
+            });
             // Nobody reads the bus, and what lies there would pile up.
             gst::BusSyncReply::Drop
         });

@@ -12,7 +12,7 @@ use gst_utils::streamproducer::{ProducerSettings, StreamProducer};
 use super::convert::Step;
 use super::input::Input;
 use super::transcoding::Transcoding;
-use super::{Codec, Format, MediaError, Report, Segment, Timeline};
+use super::{Codec, Format, MediaError, Report, Segment, Timeline, probe};
 use crate::element::EncoderBitrates;
 use crate::object::lock;
 use crate::types::MediaType;
@@ -102,7 +102,7 @@ impl Passed {
             return passed;
         };
         let counting = passed.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(buffer) = info.buffer() {
                 counting.frames.fetch_add(1, Ordering::Relaxed);
                 counting.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);

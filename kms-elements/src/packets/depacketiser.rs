@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
-use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeline, normalise};
+use kms_core::media::{Branch, Codec, Format, MediaError, Report, Segment, Timeline, normalise, probe};
 
 use super::payloads::depayloader;
 
@@ -56,7 +56,7 @@ impl Depacketiser {
         ])
         .map_err(|e| failed(&e))?;
         if let Some(pad) = appsrc.static_pad("src") {
-            pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            probe(&pad, gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
                 if info.event().is_some_and(|e| gst_video::ForceKeyUnitEvent::is(e)) {
                     keyframe();
                 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
-use kms_core::media::{Branch, Codec, MediaError, Report, Segment, Timeline};
+use kms_core::media::{Branch, Codec, MediaError, Report, Segment, Timeline, guarded};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -102,7 +102,7 @@ impl Session {
                 let found = streams.clone();
                 reader.connect_pad_added(move |_, pad| {
                     if let Some(pipeline) = pipeline.upgrade() {
-                        found.pad_added(&pipeline, pad);
+                        guarded(pad.parent_element().as_ref(), || found.pad_added(&pipeline, pad));
                     }
                 });
                 segment.pipeline().add(&reader).map_err(|e| failed(&e))?;
@@ -198,7 +198,7 @@ fn reader(origin: Origin, streams: &Arc<Streams>) -> Result<gst::Element, gst::g
         (origin.set_up)(&source);
         let streams = streams.clone();
         source.connect("select-stream", false, move |values| {
-            streams.expect(values.get(2).and_then(|v| v.get().ok()));
+            guarded(None, || streams.expect(values.get(2).and_then(|v| v.get().ok())));
             Some(true.to_value())
         });
         return Ok(source);
@@ -225,7 +225,7 @@ fn reader(origin: Origin, streams: &Arc<Streams>) -> Result<gst::Element, gst::g
     }
     reader.connect("source-setup", false, move |values| {
         if let Some(Ok(source)) = values.get(1).map(|v| v.get::<gst::Element>()) {
-            (origin.set_up)(&source);
+            guarded(Some(&source), || (origin.set_up)(&source));
         }
         None
     });

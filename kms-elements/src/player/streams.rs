@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
 use gst_app::AppSink;
-use kms_core::media::{Branch, Codec, Format, Report, Timeline};
+use kms_core::media::{Branch, Codec, Format, Report, Timeline, guarded, probe};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -30,7 +30,7 @@ impl Gate {
             return;
         }
         let kinds = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
-        if let Some(probe) = pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok) {
+        if let Some(probe) = probe(pad, kinds, |_, _| gst::PadProbeReturn::Ok) {
             state.held.push((pad.clone(), probe));
         }
     }
@@ -195,7 +195,9 @@ impl Streams {
             .and_then(|decoder| {
                 decoder.connect_pad_added(move |_, pad| {
                     if let Some(pipeline) = weak.upgrade() {
-                        streams.pad_added(&pipeline, pad);
+                        guarded(pad.parent_element().as_ref(), || {
+                            streams.pad_added(&pipeline, pad)
+                        });
                     }
                 });
                 pipeline.add(&decoder)?;
@@ -257,7 +259,7 @@ impl Streams {
         let order = Mutex::new(Order::default());
         let own = Mutex::new(gst::FormattedSegment::<gst::ClockTime>::new());
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-        pad.add_probe(kinds, move |_, info| {
+        probe(&pad, kinds, move |_, info| {
             if let Some(buffer) = info.buffer_mut() {
                 let base = pipeline.upgrade().and_then(|p| p.base_time()).unwrap_or_default();
                 let at = |time: Option<gst::ClockTime>| {

@@ -8,6 +8,7 @@
 use std::sync::Mutex;
 
 use gst::prelude::*;
+use kms_core::media::probe;
 use kms_core::object::lock;
 
 const BASE_OFFSET: u32 = 0x1;
@@ -29,7 +30,7 @@ pub(super) fn mend_from(muxer: &gst::Element) {
     };
     let position = Mutex::new(0);
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(kinds, move |_, info| {
+    probe(&pad, kinds, move |_, info| {
         let mut position = lock(&position);
         match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
@@ -197,11 +198,13 @@ mod tests {
         }
         // It does not hear of the end.
         for pad in pipeline.by_name("muxer").expect("a muxer").sink_pads() {
-            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| match &info.data {
-                Some(gst::PadProbeData::Event(e)) if e.type_() == gst::EventType::Eos => {
-                    gst::PadProbeReturn::Drop
+            probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+                match &info.data {
+                    Some(gst::PadProbeData::Event(e)) if e.type_() == gst::EventType::Eos => {
+                        gst::PadProbeReturn::Drop
+                    }
+                    _ => gst::PadProbeReturn::Ok,
                 }
-                _ => gst::PadProbeReturn::Ok,
             });
         }
         pipeline.set_state(gst::State::Playing).expect("it plays");

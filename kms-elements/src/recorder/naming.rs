@@ -100,7 +100,7 @@ impl Naming {
         }
         let path = self.example(name);
         self.reach.file(&path).map_err(io::Error::other)?;
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        make_directory_of(&path)?;
         let existed = path.exists();
         OpenOptions::new().create(true).append(true).open(&path)?;
         if existed {
@@ -128,8 +128,7 @@ impl Naming {
             return self.begin_upload(server, path);
         }
         self.reach.file(&path).map_err(io::Error::other)?;
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(directory)?;
+        let directory = make_directory_of(&path)?;
         let device = std::fs::metadata(directory)?.dev();
         if *self.device.get_or_init(|| device) != device {
             return Err(io::Error::other("another file system is mounted there now"));
@@ -196,6 +195,19 @@ impl Naming {
         taken._growing = Some(growing);
         Ok(taken)
     }
+}
+
+/// Makes the directory that a file is to be in, and those above it.
+pub(super) fn make_directory_of(path: &Path) -> io::Result<&Path> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(directory).map_err(|error| match error.kind() {
+        // The system's "File exists" would puzzle people.
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            io::Error::other("a part of its path is a file, not a directory")
+        }
+        _ => error,
+    })?;
+    Ok(directory)
 }
 
 #[cfg(test)]

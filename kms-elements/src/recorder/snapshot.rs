@@ -1,7 +1,6 @@
 //! A picture of what a source shows now.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +15,7 @@ use protocol::{Code, Error, remote_enum};
 use tokio::sync::oneshot;
 
 use super::ingest::request_keyframe;
+use super::naming::make_directory_of;
 use super::pattern::Values;
 use super::upload::{Place, Uploads};
 use super::uri::{self, Target};
@@ -168,7 +168,7 @@ fn write(
     let path = target.pattern.path(Values { name, at, number });
     let Some(server) = &target.server else {
         reach.file(&path).map_err(io::Error::other)?;
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        make_directory_of(&path)?;
         return std::fs::write(&path, picture).map(|()| uri::file(&path));
     };
     let place = Place::parse(&format!("{server}{}", path.display()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use gst_app::AppSink;
 use kms_core::Reach;
-use kms_core::media::{Branch, Codec, Format, Quality, Segment, Source, Timeline, Wanted};
+use kms_core::media::{Branch, Codec, Format, Quality, Segment, Source, Timeline, Wanted, probe};
 use kms_core::types::MediaType;
 use serde_json::Value;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use gst::prelude::*;
 use gst_app::AppSink;
 use kms_core::ElementCore;
+use kms_core::media::{guarded, probe};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -38,7 +39,7 @@ impl Flow {
         let Some(pad) = sink.static_pad("sink") else {
             return;
         };
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
             if let (Some(this), Some(pipeline)) = (this.upgrade(), pipeline.upgrade()) {
                 this.set(id, true, &pipeline);
             }
@@ -70,7 +71,7 @@ impl Flow {
             let _telling = lock(&this.telling);
             let flows = lock(&this.now).1;
             if let Some(element) = this.element.upgrade() {
-                element.set_producing(this.kind, flows);
+                guarded(None, || element.set_producing(this.kind, flows));
             }
         });
     }

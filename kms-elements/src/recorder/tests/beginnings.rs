@@ -21,12 +21,14 @@ fn camera(timeline: &Timeline, codec: Codec, keyframes: u32) -> (Live, gst::Pad)
     segment.pipeline().add(&sink).expect("a sink");
     bin.link(&sink).expect("a link");
     let deaf = sink.static_pad("sink").expect("a pad").peer().expect("linked");
-    deaf.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| match &info.data {
-        Some(gst::PadProbeData::Event(event)) if gst_video::ForceKeyUnitEvent::is(event) => {
-            info.data = None;
-            gst::PadProbeReturn::Handled
+    probe(&deaf, gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) if gst_video::ForceKeyUnitEvent::is(event) => {
+                info.data = None;
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
         }
-        _ => gst::PadProbeReturn::Ok,
     });
     let source = Source::new(timeline, "camera", MediaType::Video);
     source.set_native(Some(Branch::native(Format::Encoded(codec), &sink)));
@@ -63,7 +65,7 @@ fn a_file_waits_for_the_keyframe_of_a_camera_that_sends_one_every_four_seconds()
 fn video_that_comes_after_its_placeholder_begins_with_a_keyframe() {
     let timeline = Timeline::start().expect("GStreamer");
     let (video, exit) = camera(&timeline, Codec::H264, 60);
-    let held = exit.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| {
+    let held = probe(&exit, gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| {
         gst::PadProbeReturn::Ok
     });
     pass(300);
@@ -104,7 +106,7 @@ fn a_picture_stays_though_its_time_is_set_back_before_the_beginning() {
     let timeline = Timeline::start().expect("GStreamer");
     let (video, exit) = camera(&timeline, Codec::H265, 30);
     // The one behind each keyframe is to be shown before it, by its time.
-    exit.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+    probe(&exit, gst::PadProbeType::BUFFER, |_, info| {
         let delta = |buffer: &gst::Buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         if let Some(buffer) = info.buffer_mut().filter(|buffer| delta(buffer)) {
             let back = |time: gst::ClockTime| time.saturating_sub(gst::ClockTime::from_mseconds(50));

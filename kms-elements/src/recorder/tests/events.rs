@@ -318,7 +318,7 @@ fn one_keyframe(timeline: &Timeline) -> (Segment, Arc<Branch>) {
     segment.pipeline().add(&sink).expect("a sink");
     bin.link(&sink).expect("a link");
     let way_back = bin.static_pad("src").expect("a way out");
-    way_back.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+    probe(&way_back, gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
         let asks = info
             .event()
             .is_some_and(|e| e.type_() == gst::EventType::CustomUpstream);

@@ -203,7 +203,7 @@ fn h265_begins_with_a_picture_that_decoding_can_begin_with() {
         .and_then(|e| e.static_pad("src"))
         .expect("a pad");
     let first = gst::ClockTime::from_mseconds(400);
-    lost.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    probe(&lost, gst::PadProbeType::BUFFER, move |_, info| {
         let is_lost = info.buffer().is_some_and(|b| b.pts() < Some(first));
         if is_lost {
             gst::PadProbeReturn::Drop

@@ -15,7 +15,7 @@ mod srtp;
 use std::sync::Arc;
 
 use gst::prelude::*;
-use kms_core::media::{MediaError, Report, Segment, Source, Timeline};
+use kms_core::media::{MediaError, Report, Segment, Source, Timeline, guarded};
 use kms_core::types::MediaType;
 
 use super::counters::Counters;
@@ -206,7 +206,7 @@ impl Media {
                 values.get(2)?.get::<u32>().ok()?,
             );
             let line = known.get(usize::try_from(session).ok()?)?;
-            Some(line.caps(payload_type)?.to_value())
+            Some(guarded(None, || line.caps(payload_type))??.to_value())
         });
         let known = lines();
         self.rtpbin.connect_pad_added(move |_, pad| {
@@ -219,7 +219,9 @@ impl Media {
             if let [session, _, payload_type] = numbers[..]
                 && let Some(line) = known.get(session as usize)
             {
-                line.stream_found(pad, payload_type);
+                guarded(pad.parent_element().as_ref(), || {
+                    line.stream_found(pad, payload_type)
+                });
             }
         });
     }

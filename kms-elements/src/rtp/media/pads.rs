@@ -4,7 +4,7 @@
 //! the pipeline about, without holding it. On another thread that may be just about to free it.
 
 use gst::prelude::*;
-use kms_core::media::{MediaError, Timeline};
+use kms_core::media::{MediaError, Timeline, guarded, probe};
 
 use super::srtp::Decrypter;
 use super::{Setup, missing};
@@ -25,7 +25,7 @@ pub(super) fn sink_pad(
         .name(name)
         .chain_function(move |_, _, buffer| {
             if let Ok(map) = buffer.map_readable() {
-                take(&map);
+                guarded(None, || take(&map)); // one packet less
             }
             Ok(gst::FlowSuccess::Ok)
         })
@@ -117,7 +117,7 @@ impl Receiver for Inlet {
 pub(super) fn guard(rtp: &gst::Pad, rtcp: &gst::Pad, setup: &Setup) {
     let (line, receives) = (setup.line.clone(), setup.receives);
     let known: Vec<u8> = setup.formats.iter().map(|f| f.payload_type).collect();
-    rtp.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    probe(rtp, gst::PadProbeType::BUFFER, move |_, info| {
         let header = info.buffer().and_then(|buffer| {
             let map = buffer.map_readable().ok()?;
             let ssrc = u32::from_be_bytes(map.get(8..12)?.try_into().ok()?);
@@ -134,7 +134,7 @@ pub(super) fn guard(rtp: &gst::Pad, rtcp: &gst::Pad, setup: &Setup) {
         }
     });
     let line = setup.line.clone();
-    rtcp.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+    probe(rtcp, gst::PadProbeType::BUFFER, move |_, _| {
         line.admit_rtcp();
         gst::PadProbeReturn::Ok
     });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use kms_core::media::{Codec, MediaError, Report, Segment, Source, Timeline};
+use kms_core::media::{Codec, MediaError, Report, Segment, Source, Timeline, guarded};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -116,7 +116,7 @@ impl Receiving {
                 let gap =
                     buffer.flags().contains(gst::BufferFlags::DISCONT) && began.swap(true, Ordering::Relaxed);
                 if let Some(this) = this.upgrade() {
-                    this.packet(pad, buffer, gap);
+                    guarded(None, || this.packet(pad, buffer, gap)); // or it is lost
                 }
                 Ok(gst::FlowSuccess::Ok)
             })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use kms_core::element::Latency;
-use kms_core::media::{Codec, MediaError, Timeline};
+use kms_core::media::{Codec, MediaError, Timeline, guarded};
 use kms_core::object::lock;
 
 use super::pads::{begin, link};
@@ -43,7 +43,7 @@ impl SendPad {
             .event_function(move |_, _, event| {
                 if gst_video::ForceKeyUnitEvent::is(&event) {
                     counted.received.keyframe_request();
-                    keyframe_wanted();
+                    guarded(None, &keyframe_wanted);
                 }
                 true
             })

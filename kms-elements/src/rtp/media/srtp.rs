@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use kms_core::media::MediaError;
+use kms_core::media::{MediaError, guarded};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -38,7 +38,7 @@ pub(super) fn encrypter(
     pipeline.add(&encrypter).map_err(missing)?;
     let told = told.clone();
     encrypter.connect("soft-limit", false, move |_| {
-        told.key_soft_limit(kind);
+        guarded(None, || told.key_soft_limit(kind));
         None
     });
     let through = |from: &gst::Pad, entry: &str, exit: &str| {
@@ -88,12 +88,14 @@ impl Decrypter {
         let (known, current, left) = (Mutex::new(VecDeque::new()), line.clone(), leaving.clone());
         element.connect("request-key", false, move |values| {
             let ssrc = values.get(1)?.get::<u32>().ok()?;
-            lock(&left).extend(note(&mut lock(&known), ssrc, current.current()));
+            guarded(None, || {
+                lock(&left).extend(note(&mut lock(&known), ssrc, current.current()))
+            })?;
             Some(caps.to_value())
         });
         let (told, kind) = (told.clone(), line.kind);
         element.connect("soft-limit", false, move |_| {
-            told.key_soft_limit(kind);
+            guarded(None, || told.key_soft_limit(kind));
             // No new key: it goes on with this one until it is used up.
             Some(None::<gst::Caps>.to_value())
         });
