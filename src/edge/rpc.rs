@@ -557,3 +557,46 @@ fn text(response: MethodResponse) -> Answer {
         text: String::from(Box::<str>::from(response.into_json())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kms_core::objects::MediaPipeline;
+    use kms_core::{Class, Registry, Settings, Tenant};
+    use protocol::NoParams;
+    use serde_json::json;
+
+    use super::*;
+    use crate::edge::outbox::{Bounds, Outbox};
+    use crate::edge::pace::Pace;
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_an_error_and_the_next_one_is_answered() {
+        let mut registry = Registry::new();
+        let ill = Class::<MediaPipeline>::new("Ill", "core", "Panics when it is made.");
+        registry.class(ill.constructor(|_, _: NoParams| panic!("as the test wants")));
+        let rpc = Rpc::new(Server::new(registry, Settings::default()), Metrics::default());
+        let bounds = Bounds {
+            messages: 16,
+            bytes: 1 << 20,
+        };
+        let outbox = Arc::new(Outbox::new(bounds));
+        let mut peer = Peer {
+            tenant: Tenant::Operator,
+            session: None,
+            pace: Pace::new(0),
+            outbox: outbox.clone(),
+        };
+        let mut ask = async |class: &str| {
+            let request =
+                json!({"jsonrpc": "2.0", "id": class, "method": "create", "params": {"type": class}});
+            rpc.handle(&mut peer, &request.to_string()).await;
+            let answer = outbox.next().await.expect("an answer");
+            serde_json::from_str::<Value>(&answer).expect("JSON")
+        };
+        let answer = ask("Ill").await;
+        assert_eq!(answer["error"]["code"], 40003, "{answer}");
+        assert_eq!(answer["error"]["data"]["type"], "UNEXPECTED_ERROR", "{answer}");
+        let answer = ask("MediaPipeline").await;
+        assert!(answer["result"]["value"].is_string(), "{answer}");
+    }
+}
