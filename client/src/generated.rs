@@ -668,6 +668,13 @@ pub trait MediaElement: MediaObject {
         self.handle().invoke("getMediaOutputs")
     }
 
+    /// The formats in which the element takes media, where that is not what it is given: filters and mixers
+    /// take it raw, recorders as their container needs it. What WebRTC and RTP send stands in `getStats`. Not
+    /// in Kurento.
+    fn media_inputs(&self) -> Request<Vec<types::MediaInput>> {
+        self.handle().invoke("getMediaInputs")
+    }
+
     /// Connections by which this element receives.
     fn get_source_connections(&self) -> MediaElementGetSourceConnections {
         MediaElementGetSourceConnections(self.handle().invoke("getSourceConnections"))
@@ -3325,6 +3332,16 @@ pub mod types {
         #[default]
         #[serde(other)]
         Unknown,
+    }
+
+    /// The format in which an element takes media. Not in Kurento.
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct MediaInput {
+        /// AUDIO or VIDEO.
+        pub r#type: MediaType,
+        /// The codec, e.g. "H264"; "raw" for what is not encoded.
+        pub codec: String,
     }
 
     /// Mean latency of a kind of media at one place.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::graph::Way;
-use crate::media::{Leaving, Source, Timeline, Transcoding};
+use crate::media::{Format, Leaving, Source, Timeline, Transcoding};
 use crate::object::{Object, ObjectCore, lock};
 use crate::objects::MediaPipeline;
 use crate::types::MediaType;
@@ -45,6 +45,11 @@ pub trait Element: Object {
     /// Whether statistics are those of an end point.
     fn is_endpoint(&self) -> bool {
         false
+    }
+
+    /// The format in which it takes media of this kind, or would; `None`: none, as it comes, or its statistics tell.
+    fn taking(&self, media: MediaType) -> Option<Format> {
+        (self.way(media) == Way::Changed).then_some(Format::Raw)
     }
 
     /// What media flows from, of what it gives; nothing is made for the asking.

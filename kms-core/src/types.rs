@@ -190,6 +190,14 @@ record! { "kurento"
         bytes "bytes": i64,
     }
 
+    /// The format in which an element takes media. Not in Kurento.
+    pub struct MediaInput {
+        /// AUDIO or VIDEO.
+        media_type "type": MediaType,
+        /// The codec, e.g. "H264"; "raw" for what is not encoded.
+        codec "codec": String,
+    }
+
     /// A fraction, for frame rates.
     pub struct Fraction {
         /// Numerator.

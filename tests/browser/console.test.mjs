@@ -91,7 +91,7 @@ it('tells what flows of a file into a recording and a browser, and what it is ma
   await until('what the file gives is told', async () => {
     const labels = await texts(page, '.edge-label');
     // 25 frames a second, by looks that are a second apart, more or less.
-    return labels.filter((text) => /^VP8, [\d.]+ [kM]bit\/s, 2\d fps$/.test(text)).length === 2;
+    return ['VP8', 'VP8 → H264'].every((codec) => labels.some((text) => new RegExp(`^${codec}, [\\d.]+ [kM]bit/s, 2\\d fps$`).test(text)));
   });
   await page.locator('.node', { hasText: 'PlayerEndpoint' }).click();
   await until('what it is made into is told', async () => {

@@ -10,7 +10,7 @@ use crate::class::Class;
 use crate::element::{Element, ElementCore};
 use crate::graph::Way;
 use crate::hub::Hub;
-use crate::media::Source;
+use crate::media::{Format, Source};
 use crate::object::{Object, ObjectCore};
 use crate::types::MediaType;
 
@@ -56,6 +56,10 @@ impl Element for HubPort {
     }
     fn source(&self, media: MediaType) -> Option<Arc<Source>> {
         self.hub.upgrade()?.source(self, media)
+    }
+    fn taking(&self, media: MediaType) -> Option<Format> {
+        let mixed = self.way(media) == Way::Ends && media != MediaType::Data;
+        mixed.then_some(Format::Raw)
     }
     fn flowing(&self) -> Vec<Arc<Source>> {
         let kinds = [MediaType::Audio, MediaType::Video].into_iter();

@@ -14,8 +14,8 @@ use crate::media::{Codec, Leaving, Source};
 use crate::object::{ObjectCore, unix_millis};
 use crate::objects::media_pipeline::Dot;
 use crate::types::{
-    AudioCaps, AudioCodec, CONNECT_ORDER, ElementConnectionData, ElementStats, Fraction, MediaLatencyStat,
-    MediaOutput, MediaType, StatsType, VideoCaps, VideoCodec,
+    AudioCaps, AudioCodec, CONNECT_ORDER, ElementConnectionData, ElementStats, Fraction, MediaInput,
+    MediaLatencyStat, MediaOutput, MediaType, StatsType, VideoCaps, VideoCodec,
 };
 
 params! {
@@ -253,6 +253,12 @@ fn flow<T: Element>(class: Class<T>) -> Class<T> {
              rate. From one WebRtcEndpoint to another packets go as they are, and stand in `getStats` alone. Not in Kurento.",
             |this| outputs(&**this),
         )
+        .property(
+            "mediaInputs",
+            "The formats in which the element takes media, where that is not what it is given: filters and mixers take it raw, recorders \
+             as their container needs it. What WebRTC and RTP send stands in `getStats`. Not in Kurento.",
+            |this| inputs(&**this),
+        )
         .method("isMediaFlowingIn", "Whether media enters the element from the graph.", |this, _, p: FlowingIn| {
             let media = audio_or_video(p.media_type, "MediaFlowingIn")?;
             let pad = Pad::new(this.element().node, media, &p.sink_media_description);
@@ -271,6 +277,15 @@ fn flow<T: Element>(class: Class<T>) -> Class<T> {
                 Ok(this.element().transcoding().is_on(media))
             },
         )
+}
+
+fn inputs(element: &dyn Element) -> Vec<MediaInput> {
+    let kinds = [MediaType::Audio, MediaType::Video].into_iter();
+    let of = |media_type| {
+        let codec = element.taking(media_type)?.to_string();
+        Some(MediaInput { media_type, codec })
+    };
+    kinds.filter_map(of).collect()
 }
 
 fn outputs(element: &dyn Element) -> Vec<MediaOutput> {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use gst::prelude::*;
 use kms_core::events;
-use kms_core::media::{Consumer, MediaError, Quality, Source, Timeline};
+use kms_core::media::{Consumer, Format, MediaError, Quality, Source, Timeline};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 use kms_core::{Element, ElementCore, Object, ObjectCore};
@@ -445,6 +445,13 @@ impl Element for RecorderEndpoint {
             return;
         }
         self.take_from(kind, source.and_then(|s| s.source(kind)));
+    }
+
+    fn taking(&self, kind: MediaType) -> Option<Format> {
+        let profile = self.options.profile;
+        let source = lock(&self.state).sources.get(index(kind))?.clone()?;
+        let codec = profile.container.codec_for(kind, source.native()?);
+        profile.takes(kind).then_some(Format::Encoded(codec))
     }
 
     fn is_endpoint(&self) -> bool {

@@ -136,8 +136,9 @@ async function ask(id, hub) {
   const value = (operation, params) => server.invoke(id, operation, params).catch(() => undefined);
   const type = classOf(id);
   const ofKinds = (operation) => Promise.all(KINDS.map((mediaType) => value(operation, { mediaType })));
-  const [name, sinks, transcodes, stats, outputs, inside, connection, uri, playing] = await Promise.all([
-    value('getName'), value('getSinkConnections'), ofKinds('isMediaTranscoding'), ofKinds('getStats'), value('getMediaOutputs'),
+  const [name, sinks, transcodes, stats, outputs, inputs, inside, connection, uri, playing] = await Promise.all([
+    value('getName'), value('getSinkConnections'), ofKinds('isMediaTranscoding'), ofKinds('getStats'),
+    value('getMediaOutputs'), value('getMediaInputs'),
     Promise.all(KINDS.map((mediaType) => value('isMediaFlowingOut', { mediaType }))),
     type === 'WebRtcEndpoint' ? value('getConnectionState') : undefined,
     /Player|Recorder/.test(type) ? value('getUri') : undefined,
@@ -148,6 +149,7 @@ async function ask(id, hub) {
   KINDS.forEach((kind, place) => { streams[kind] = measure(id, kind, stats[place], outputs ?? [], at); });
   return {
     id, type, hub, name: name === id ? null : name, sinks: sinks ?? [], streams, connection, uri, playing,
+    takes: Object.fromEntries((inputs ?? []).map(({ type, codec }) => [type, codec])),
     converts: KINDS.filter((_, place) => transcodes[place]), flows: Object.fromEntries(KINDS.map((kind, place) => [kind, inside[place]])),
   };
 }
@@ -232,7 +234,10 @@ function line(edge, places, number) {
   const { elements } = state;
   const [from, to] = [elements.get(edge.from), elements.get(edge.to)];
   const given = from.streams[edge.kind]?.in;
-  const taken = to.streams[edge.kind]?.out;
+  // Of what leaves the server there, its statistics tell; of all else, what it takes, and what the source makes of its media for it.
+  const wanted = to.takes[edge.kind];
+  const made = wanted && wanted !== given?.codec ? from.streams[edge.kind]?.made.find(({ codec }) => codec === wanted) : null;
+  const taken = to.streams[edge.kind]?.out ?? made;
   const converted = Boolean(given?.codec && taken?.codec && given.codec !== taken.codec);
   const flows = from.flows[edge.kind] !== false || edge.kind === 'DATA';
   const lane = number * 20 - 2;
