@@ -99,20 +99,62 @@ describe('with a face before the camera', () => {
       return sum / (data.length / 4);
     });
 
-  it('selective-mosaic hides it until it is enrolled, and again when it is forgotten', async () => {
-    const page = await look(mirror, tutorials['selective-mosaic']);
-    await page.selectOption('#style', 'SOLID');
-    await until(page, 'the face is black', (seen) => seen < 1, detail);
-    await page.waitForFunction(() => document.getElementById('faces').textContent.includes('a stranger'));
-    await page.click('#enroll');
-    await reads(page, 'enrolled', 'me');
-    await until(page, 'the face can be seen', (seen) => seen > 3, detail);
-    await shot(page, 'mosaic');
-    await page.click('#forget');
-    await reads(page, 'enrolled', 'nobody');
-    await until(page, 'the face is black again', (seen) => seen < 1, detail);
-    await leave(page);
+  it('selective-mosaic hides it from all who watch until it is enrolled, and again when it is forgotten', async () => {
+    const { url } = tutorials['selective-mosaic'];
+    const viewer = await open(url); // before anybody is live
+    await reads(viewer, 'invitation', 'Nobody is live');
+    const host = await open(url, mirror);
+    await fitsOnAPhone(host);
+    await host.click('#present');
+    await plays(host);
+    await host.selectOption('#style', 'SOLID');
+    await fitsOnAPhone(host);
+
+    // A picture of it comes to who does not watch yet; then it is watched.
+    await reads(viewer, 'invitation', 'Live now: press Watch');
+    await viewer.waitForSelector('#thumbnail:not([hidden])');
+    await until(viewer, 'the thumbnail is of the broadcast', (size) => size === '640x480',
+      (page) => page.$eval('#thumbnail', (image) => `${image.naturalWidth}x${image.naturalHeight}`));
+    await shot(viewer, 'mosaic-invited');
+    await viewer.click('#watch');
+    await plays(viewer);
+    await reads(host, 'viewers', '1');
+    for (const page of [host, viewer]) await until(page, 'the face is black', (seen) => seen < 1, detail);
+    await host.waitForFunction(() => document.getElementById('faces').textContent.includes('a stranger'));
+
+    await host.fill('#name', 'Eileen');
+    await host.click('#enroll');
+    await reads(host, 'enrolled', 'Eileen ✕');
+    for (const page of [host, viewer]) await until(page, 'the face can be seen', (seen) => seen > 3, detail);
+    await shot(host, 'mosaic');
+    await host.click('#enrolled button');
+    await reads(host, 'enrolled', 'nobody');
+    await until(viewer, 'the face is black again', (seen) => seen < 1, detail);
+
+    // A photo does as well, and one without a face is refused.
+    await host.setInputFiles('#photo', join(TOP, 'tests/media/faces/astronaut.jpg'));
+    await reads(host, 'enrolled', 'Eileen ✕');
+    await until(viewer, 'the face can be seen again', (seen) => seen > 3, detail);
+    const wall = join(folder, 'wall.jpg');
+    execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'color=c=gray:size=320x240', '-frames:v', '1', wall]);
+    await host.fill('#name', 'Nobody');
+    await host.setInputFiles('#photo', wall);
+    assert.match(await errorOf(host), /face/);
+    await host.setInputFiles('#photo', { name: 'notes.jpg', mimeType: 'image/jpeg', buffer: Buffer.from('no picture') });
+    await host.waitForFunction(() => /is no picture/.test(document.getElementById('error').textContent));
+    await plays(viewer); // all that changes nothing for those who watch
+
+    const second = await open(url);
+    await second.waitForSelector('#watch:enabled');
+    assert.ok(await second.isDisabled('#present'));
+    await host.click('#stop');
+    assert.match(await errorOf(viewer), /is over/);
+    await reads(second, 'invitation', 'Nobody is live');
+    assert.ok(await second.isHidden('#thumbnail'));
+    await Promise.all([host, viewer, second].map((page) => page.context().close()));
   });
+
+  needsTheMediaServer('selective-mosaic', '#present');
 });
 
 describe('object-detection', () => {

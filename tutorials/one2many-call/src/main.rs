@@ -5,17 +5,18 @@
 
 #[path = "../../common/app_server.rs"]
 mod app_server;
+#[path = "../../common/room.rs"]
+mod room;
 
 use std::sync::Arc;
 
 use app_server::{Browser, MediaServer, Page, Settings, serve};
-use kms_client::api::events::IceCandidateFound;
+use kms_client::Result;
 use kms_client::api::types::IceCandidate;
 use kms_client::api::*;
-use kms_client::{Client, Result};
+use room::{Notice, Part, Room, Stage, next_notice};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::watch;
 
 /// What the page says.
 #[derive(Deserialize)]
@@ -29,37 +30,6 @@ enum FromPage {
     OnIceCandidate { candidate: IceCandidate },
     /// "Stop" was pressed.
     Stop,
-}
-
-/// The room: empty, or somebody presents. Everybody in it is told when that changes.
-type Room = watch::Sender<Option<Stage>>;
-
-/// What viewers need of the presenter.
-#[derive(Clone)]
-struct Stage {
-    client: Client,
-    pipeline: MediaPipeline,
-    presenter: WebRtcEndpoint,
-    viewers: Arc<watch::Sender<usize>>,
-}
-
-/// What a browser takes part as.
-struct Part {
-    stage: Stage,
-    endpoint: WebRtcEndpoint,
-    candidates: Events<IceCandidateFound>,
-    viewers: watch::Receiver<usize>,
-    presents: bool,
-}
-
-/// What the media server and the other browsers have for this one.
-enum Notice {
-    /// An address at which the media server may be reached.
-    Candidate(IceCandidate),
-    /// There are so many viewers now.
-    Viewers(usize),
-    /// The media server has forgotten everything.
-    Lost,
 }
 
 #[tokio::main]
@@ -88,8 +58,8 @@ async fn main() -> std::io::Result<()> {
 struct Session {
     browser: Browser,
     kms: Arc<MediaServer>,
-    room: Arc<Room>,
-    part: Option<Part>,
+    room: Arc<Room<WebRtcEndpoint>>,
+    part: Option<Part<WebRtcEndpoint>>,
 }
 
 impl Session {
@@ -151,51 +121,28 @@ impl Session {
         let pipeline = MediaPipeline::create(&client).await?;
         let built = async {
             let endpoint = WebRtcEndpoint::create(&client, &pipeline).await?;
-            let candidates = endpoint.on_ice_candidate_found().await?;
-            Ok((endpoint, candidates))
+            let stage = Stage::new(&client, &pipeline, &endpoint);
+            stage.presenter(endpoint).await
         };
-        let (endpoint, candidates) = match built.await {
-            Ok(built) => built,
+        let part = match built.await {
+            Ok(part) => part,
             Err(error) => {
                 let _ = pipeline.release().await; // half a graph is of no use
                 return Err(error);
             }
         };
-        let viewers = Arc::new(watch::Sender::new(0));
-        let stage = Stage {
-            client,
-            pipeline,
-            presenter: endpoint.clone(),
-            viewers,
-        };
-        let mine = stage.clone();
-        // Looked at and taken in one step: two may press "Present" at the same time.
-        let taken = self.room.send_if_modified(|room| match room {
-            Some(_) => false,
-            None => {
-                *room = Some(mine);
-                true
-            }
-        });
-        if !taken {
-            let _ = stage.pipeline.release().await;
+        if !part.stage.take(&self.room) {
+            let _ = pipeline.release().await;
             let refusal = json!({"id": "presenterResponse", "response": "rejected", "message": "Somebody else presents already."});
             self.browser.send(refusal).await;
             return Ok(());
         }
-        let viewers = stage.viewers.subscribe();
-        self.part = Some(Part {
-            stage,
-            endpoint,
-            candidates,
-            viewers,
-            presents: true,
-        });
-        self.negotiate("presenterResponse", sdp_offer).await
+        let part = self.part.insert(part);
+        part.negotiate(&mut self.browser, "presenterResponse", sdp_offer)
+            .await
     }
 
-    /// Adds an endpoint to the presenter's pipeline. Late viewers get a picture at once: the media server asks the
-    /// presenter for a keyframe.
+    /// Adds an endpoint to the presenter's pipeline.
     async fn watch(&mut self, sdp_offer: &str) -> Result<()> {
         self.leave().await;
         let Some(stage) = self.room.borrow().clone() else {
@@ -204,70 +151,30 @@ impl Session {
             self.browser.send(refusal).await;
             return Ok(());
         };
-        let endpoint = WebRtcEndpoint::create(&stage.client, &stage.pipeline).await?;
-        let candidates = endpoint.on_ice_candidate_found().await?;
-        let presenter = stage.presenter.clone();
-        let viewers = stage.viewers.subscribe();
-        stage.viewers.send_modify(|count| *count += 1);
-        self.part = Some(Part {
-            stage,
-            endpoint: endpoint.clone(),
-            candidates,
-            viewers,
-            presents: false,
-        });
-        presenter.connect(&endpoint).await?;
-        self.negotiate("viewerResponse", sdp_offer).await
+        let part = self.part.insert(stage.viewer().await?);
+        part.negotiate(&mut self.browser, "viewerResponse", sdp_offer)
+            .await
     }
 
-    async fn negotiate(&mut self, response: &str, sdp_offer: &str) -> Result<()> {
-        let Some(part) = &self.part else { return Ok(()) };
-        let answer = part.endpoint.process_offer(sdp_offer).await?;
-        self.browser
-            .send(json!({"id": response, "response": "accepted", "sdpAnswer": answer}))
-            .await;
-        part.endpoint.gather_candidates().await
-    }
-
-    /// A presenter takes the pipeline along, a viewer only the own endpoint.
     async fn leave(&mut self) {
-        let Some(part) = self.part.take() else { return };
-        // An error means that it is gone already.
-        if part.presents {
-            self.room.send_replace(None);
-            let _ = part.stage.pipeline.release().await;
-        } else {
-            part.stage.viewers.send_modify(|count| *count -= 1);
-            let _ = part.endpoint.release().await;
+        if let Some(part) = self.part.take() {
+            part.leave(&self.room).await;
         }
     }
 
     /// Tells the page whether there is something to watch; a viewer whose presenter has left is done.
     async fn presenter_changed(&mut self) {
-        let stage = self.room.borrow().clone();
-        let orphaned = self.part.as_ref().is_some_and(|part| {
-            !part.presents
-                && stage
-                    .as_ref()
-                    .is_none_or(|s| s.pipeline.id() != part.stage.pipeline.id())
-        });
-        if orphaned {
-            self.part = None; // its endpoint went with the pipeline
+        if self
+            .part
+            .as_ref()
+            .is_some_and(|part| part.is_orphaned(&self.room))
+        {
+            self.part = None;
             self.browser.send(json!({"id": "stopCommunication"})).await;
         }
+        let presenter = self.room.borrow().is_some();
         self.browser
-            .send(json!({"id": "room", "presenter": stage.is_some()}))
+            .send(json!({"id": "room", "presenter": presenter}))
             .await;
-    }
-}
-
-async fn next_notice(part: &mut Option<Part>) -> Notice {
-    let Some(part) = part else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        found = part.candidates.next() => found.map_or(Notice::Lost, |found| Notice::Candidate(found.candidate)),
-        // Can't fail: the part holds a sender.
-        _ = part.viewers.changed() => Notice::Viewers(*part.viewers.borrow_and_update()),
     }
 }

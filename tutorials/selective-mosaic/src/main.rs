@@ -1,119 +1,285 @@
-//! Tutorial: faces are hidden, but for those who are enrolled.
+//! Tutorial: a live broadcast in which all faces are hidden but those of who was enrolled.
 //!
-//! For each browser there is a pipeline: its `WebRtcEndpoint` is connected to a `MosaicFilter`, and that back to the endpoint.
+//! The host's `WebRtcEndpoint` is connected to a `MosaicFilter`, and that to each viewer's endpoint, and back to the host's: the host sees
+//! what viewers see. A `RecorderEndpoint`, which never records, takes pictures of it for those who don't watch yet.
 
 #[path = "../../common/app_server.rs"]
 mod app_server;
+#[path = "../../common/room.rs"]
+mod room;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use app_server::{Browser, MediaServer, Page, Settings, serve};
-use kms_client::Result;
-use kms_client::api::events::{FaceEntered, FaceLeft, IceCandidateFound};
+use kms_client::api::events::{FaceEntered, FaceLeft};
 use kms_client::api::types::{IceCandidate, MosaicMode, MosaicStyle};
 use kms_client::api::*;
+use kms_client::{Client, Result};
+use room::{Notice, Part, Room, Stage, next_notice};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Time between thumbnails.
+const THUMBNAILS: Duration = Duration::from_secs(3);
 
 /// What the page says.
 #[derive(Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum FromPage {
-    /// Start was pressed.
-    Start { sdp_offer: String },
+    /// "Go live" was pressed.
+    Presenter { sdp_offer: String },
+    /// "Watch" was pressed.
+    Viewer { sdp_offer: String },
     /// An address at which the browser may be reached.
     OnIceCandidate { candidate: IceCandidate },
-    /// How to hide.
+    /// The host says how to hide.
     Hide { style: MosaicStyle },
-    /// A picture of somebody who may be seen: a `data:` URI.
+    /// The host has a picture of somebody who may be seen: a `data:` URI.
     Enroll { name: String, image: String },
     /// Somebody may not be seen any more.
     Forget { name: String },
-    /// Stop was pressed.
+    /// "Stop" was pressed.
     Stop,
 }
 
-/// One browser's objects in the media server.
-struct Call {
-    pipeline: MediaPipeline,
-    endpoint: WebRtcEndpoint,
+/// What all browsers share: who is live, and the newest picture of it as base64.
+struct Broadcast {
+    room: Room<MosaicFilter>,
+    thumbnail: watch::Sender<Option<String>>,
+}
+
+/// What a host has besides.
+struct Host {
     filter: MosaicFilter,
-    candidates: Events<IceCandidateFound>,
     entered: Events<FaceEntered>,
     left: Events<FaceLeft>,
+    thumbnails: JoinHandle<()>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.thumbnails.abort();
+    }
 }
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let settings = Settings::from_args();
     let kms = MediaServer::new(settings.kms);
+    let broadcast = Arc::new(Broadcast {
+        room: Room::new(None),
+        thumbnail: watch::Sender::new(None),
+    });
     let page = Page {
         html: include_str!("../page/index.html"),
         script: include_str!("../page/main.js"),
     };
     let for_browsers = kms.clone();
-    serve(settings.listen, page, &kms, move |browser| {
-        session(browser, for_browsers.clone())
-    })
-    .await
+    let session = move |browser| {
+        Session {
+            browser,
+            kms: for_browsers.clone(),
+            broadcast: broadcast.clone(),
+            part: None,
+            host: None,
+        }
+        .run()
+    };
+    serve(settings.listen, page, &kms, session).await
 }
 
-/// Serves one browser until it leaves.
-async fn session(mut browser: Browser, kms: Arc<MediaServer>) {
-    let mut call: Option<Call> = None;
-    loop {
-        tokio::select! {
-            message = browser.receive() => {
-                let Some(message) = message else { break };
-                if let Err(error) = handle(message, &mut call, &mut browser, &kms).await {
-                    browser.complain(error).await;
+/// One browser.
+struct Session {
+    browser: Browser,
+    kms: Arc<MediaServer>,
+    broadcast: Arc<Broadcast>,
+    part: Option<Part<MosaicFilter>>,
+    host: Option<Host>,
+}
+
+impl Session {
+    /// Serves the browser until it leaves.
+    async fn run(mut self) {
+        let mut room = self.broadcast.room.subscribe();
+        let mut thumbnail = self.broadcast.thumbnail.subscribe();
+        room.mark_changed(); // the page wants to know how things stand now, too
+        thumbnail.mark_changed();
+        loop {
+            tokio::select! {
+                message = self.browser.receive() => {
+                    let Some(message) = message else { break };
+                    if let Err(error) = self.handle(message).await {
+                        self.browser.complain(error).await;
+                    }
+                }
+                notice = next_notice(&mut self.part) => self.pass_on(notice).await,
+                news = next_face(&mut self.host) => if let Some(news) = news { self.browser.send(news).await },
+                _ = room.changed() => self.host_changed().await,
+                _ = thumbnail.changed() => {
+                    let image = thumbnail.borrow_and_update().clone();
+                    let uri = image.map(|jpeg| format!("data:image/jpeg;base64,{jpeg}"));
+                    self.browser.send(json!({"id": "thumbnail", "image": uri})).await;
                 }
             }
-            news = next_news(&mut call) => match news {
-                Some(news) => browser.send(news).await,
-                None => {
-                    call = None; // the server forgot it all, there is nothing to release
-                    browser.complain("the media server was restarted; start again").await;
-                }
-            },
+        }
+        self.leave().await;
+    }
+
+    async fn handle(&mut self, message: FromPage) -> Result<()> {
+        match (message, &self.part, &self.host) {
+            (FromPage::Presenter { sdp_offer }, ..) => {
+                let begun = self.present(&sdp_offer).await;
+                self.or_leave(begun).await
+            }
+            (FromPage::Viewer { sdp_offer }, ..) => {
+                let begun = self.watch(&sdp_offer).await;
+                self.or_leave(begun).await
+            }
+            (FromPage::OnIceCandidate { candidate }, Some(part), _) => {
+                part.endpoint.add_ice_candidate(&candidate).await
+            }
+            (FromPage::Hide { style }, _, Some(host)) => host.filter.set_style(style).await,
+            (FromPage::Enroll { name, image }, _, Some(host)) => {
+                host.filter.enroll(&name, &image).await?;
+                enrolled(&host.filter, &mut self.browser).await
+            }
+            (FromPage::Forget { name }, _, Some(host)) => {
+                host.filter.unenroll(&name).await?;
+                enrolled(&host.filter, &mut self.browser).await
+            }
+            (FromPage::Stop, ..) => {
+                self.leave().await;
+                Ok(())
+            }
+            // What is for a broadcast that is over, or for its host alone.
+            _ => Ok(()),
         }
     }
-    hang_up(&mut call).await;
+
+    /// What could not be begun is over.
+    async fn or_leave(&mut self, begun: Result<()>) -> Result<()> {
+        if begun.is_err() {
+            self.leave().await;
+        }
+        begun
+    }
+
+    async fn pass_on(&mut self, notice: Notice) {
+        match notice {
+            Notice::Candidate(candidate) => {
+                self.browser
+                    .send(json!({"id": "iceCandidate", "candidate": candidate}))
+                    .await;
+            }
+            Notice::Viewers(count) => self.browser.send(json!({"id": "viewers", "count": count})).await,
+            Notice::Lost => {
+                self.leave().await;
+                self.browser
+                    .complain("the media server was restarted; start again")
+                    .await;
+                self.browser.send(json!({"id": "stopCommunication"})).await;
+            }
+        }
+    }
+
+    /// Goes live, unless somebody else is.
+    async fn present(&mut self, sdp_offer: &str) -> Result<()> {
+        self.leave().await;
+        let client = self.kms.client().await?;
+        let pipeline = MediaPipeline::create(&client).await?;
+        let built = build(&client, &pipeline, self.broadcast.clone()).await;
+        let (part, host) = match built {
+            Ok(built) => built,
+            Err(error) => {
+                let _ = pipeline.release().await; // half a graph is of no use
+                return Err(error);
+            }
+        };
+        if !part.stage.take(&self.broadcast.room) {
+            let _ = pipeline.release().await;
+            let refusal = json!({"id": "presenterResponse", "response": "rejected", "message": "Somebody else is live already."});
+            self.browser.send(refusal).await;
+            return Ok(());
+        }
+        self.host = Some(host);
+        let part = self.part.insert(part);
+        part.negotiate(&mut self.browser, "presenterResponse", sdp_offer)
+            .await
+    }
+
+    async fn watch(&mut self, sdp_offer: &str) -> Result<()> {
+        self.leave().await;
+        let Some(stage) = self.broadcast.room.borrow().clone() else {
+            let refusal =
+                json!({"id": "viewerResponse", "response": "rejected", "message": "Nobody is live."});
+            self.browser.send(refusal).await;
+            return Ok(());
+        };
+        let part = self.part.insert(stage.viewer().await?);
+        part.negotiate(&mut self.browser, "viewerResponse", sdp_offer)
+            .await
+    }
+
+    async fn leave(&mut self) {
+        if self.host.take().is_some() {
+            self.broadcast.thumbnail.send_replace(None);
+        }
+        if let Some(part) = self.part.take() {
+            part.leave(&self.broadcast.room).await;
+        }
+    }
+
+    /// Tells the page whether there is something to watch; a viewer whose host has left is done.
+    async fn host_changed(&mut self) {
+        let room = &self.broadcast.room;
+        if self.part.as_ref().is_some_and(|part| part.is_orphaned(room)) {
+            self.part = None;
+            self.browser.send(json!({"id": "stopCommunication"})).await;
+        }
+        let live = self.broadcast.room.borrow().is_some();
+        self.browser.send(json!({"id": "room", "presenter": live})).await;
+    }
 }
 
-async fn handle(
-    message: FromPage,
-    call: &mut Option<Call>,
-    browser: &mut Browser,
-    kms: &MediaServer,
-) -> Result<()> {
-    match (message, &call) {
-        (FromPage::Start { sdp_offer }, _) => {
-            hang_up(call).await;
-            let call = call.insert(start(kms).await?);
-            let answer = call.endpoint.process_offer(&sdp_offer).await?;
-            browser
-                .send(json!({"id": "startResponse", "sdpAnswer": answer}))
-                .await;
-            call.endpoint.gather_candidates().await?;
+/// Builds the graph: what comes in goes through the filter, to whoever watches and back to the host.
+async fn build(
+    client: &Client,
+    pipeline: &MediaPipeline,
+    broadcast: Arc<Broadcast>,
+) -> Result<(Part<MosaicFilter>, Host)> {
+    let endpoint = WebRtcEndpoint::create(client, pipeline).await?;
+    let filter = MosaicFilter::create(client, pipeline)
+        .mode(MosaicMode::FacesExceptEnrolled)
+        .await?;
+    endpoint.connect(&filter).await?;
+    filter.connect(&endpoint).await?;
+    let entered = filter.on_face_entered().await?;
+    let left = filter.on_face_left().await?;
+    // It never records: it is there for its pictures of what is shown.
+    let recorder = RecorderEndpoint::create(client, pipeline, "file:///tmp/never-written.webm").await?;
+    filter.connect(&recorder).await?;
+    let part = Stage::new(client, pipeline, &filter).presenter(endpoint).await?;
+    let host = Host {
+        filter,
+        entered,
+        left,
+        thumbnails: tokio::spawn(take_thumbnails(recorder, broadcast)),
+    };
+    Ok((part, host))
+}
+
+/// Takes pictures until the host leaves.
+async fn take_thumbnails(recorder: RecorderEndpoint, broadcast: Arc<Broadcast>) {
+    loop {
+        // An error is no picture yet, or a broadcast that has just ended.
+        if let Ok(jpeg) = recorder.take_snapshot().await {
+            broadcast.thumbnail.send_replace(Some(jpeg));
         }
-        (FromPage::OnIceCandidate { candidate }, Some(call)) => {
-            call.endpoint.add_ice_candidate(&candidate).await?;
-        }
-        (FromPage::Hide { style }, Some(call)) => call.filter.set_style(style).await?,
-        (FromPage::Enroll { name, image }, Some(call)) => {
-            call.filter.enroll(&name, &image).await?;
-            enrolled(&call.filter, browser).await?;
-        }
-        (FromPage::Forget { name }, Some(call)) => {
-            call.filter.unenroll(&name).await?;
-            enrolled(&call.filter, browser).await?;
-        }
-        (FromPage::Stop, _) => hang_up(call).await,
-        // What is for a call that is over.
-        (_, None) => {}
+        tokio::time::sleep(THUMBNAILS).await;
     }
-    Ok(())
 }
 
 /// Tells the page who is enrolled.
@@ -123,53 +289,14 @@ async fn enrolled(filter: &MosaicFilter, browser: &mut Browser) -> Result<()> {
     Ok(())
 }
 
-/// Builds the graph: what comes in goes through the filter and out again.
-async fn start(kms: &MediaServer) -> Result<Call> {
-    let client = kms.client().await?;
-    let pipeline = MediaPipeline::create(&client).await?;
-    let built = async {
-        let endpoint = WebRtcEndpoint::create(&client, &pipeline).await?;
-        let filter = MosaicFilter::create(&client, &pipeline)
-            .mode(MosaicMode::FacesExceptEnrolled)
-            .await?;
-        endpoint.connect(&filter).await?;
-        filter.connect(&endpoint).await?;
-        let candidates = endpoint.on_ice_candidate_found().await?;
-        let entered = filter.on_face_entered().await?;
-        let left = filter.on_face_left().await?;
-        Ok((endpoint, filter, candidates, entered, left))
-    };
-    match built.await {
-        Ok((endpoint, filter, candidates, entered, left)) => Ok(Call {
-            pipeline,
-            endpoint,
-            filter,
-            candidates,
-            entered,
-            left,
-        }),
-        Err(error) => {
-            let _ = pipeline.release().await; // half a graph is of no use
-            Err(error)
-        }
-    }
-}
-
-/// Releases the pipeline, and with it all that is in it.
-async fn hang_up(call: &mut Option<Call>) {
-    if let Some(call) = call.take() {
-        let _ = call.pipeline.release().await; // an error means that it is gone already
-    }
-}
-
-/// What the media server tells, as the page is told.
-async fn next_news(call: &mut Option<Call>) -> Option<Value> {
-    let Some(call) = call else {
+/// Who comes into the picture and leaves it, as the host's page is told. `None`: nothing is told any more.
+async fn next_face(host: &mut Option<Host>) -> Option<Value> {
+    let Some(host) = host else {
         return std::future::pending().await;
     };
     tokio::select! {
-        found = call.candidates.next() => found.map(|found| json!({"id": "iceCandidate", "candidate": found.candidate})),
-        face = call.entered.next() => face.map(|face| json!({"id": "entered", "face": face.face, "name": face.name})),
-        face = call.left.next() => face.map(|face| json!({"id": "left", "face": face.face})),
+        Some(face) = host.entered.next() => Some(json!({"id": "entered", "face": face.face, "name": face.name})),
+        Some(face) = host.left.next() => Some(json!({"id": "left", "face": face.face})),
+        else => std::future::pending().await,
     }
 }
