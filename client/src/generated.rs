@@ -3366,6 +3366,8 @@ pub mod types {
         pub codec: String,
         /// It is not what the element itself gives, but decoded or encoded for those who take it.
         pub converted: bool,
+        /// Bitrate that its encoder aims at, bits a second; 0: video that is not encoded here, or audio.
+        pub target_bitrate: i64,
         /// Frames so far; of sound: packets.
         pub frames: i64,
         /// Bytes so far, without headers of containers and packets.

@@ -184,6 +184,8 @@ record! { "kurento"
         codec "codec": String,
         /// It is not what the element itself gives, but decoded or encoded for those who take it.
         converted "converted": bool,
+        /// Bitrate that its encoder aims at, bits a second; 0: video that is not encoded here, or audio.
+        target_bitrate "targetBitrate": i64,
         /// Frames so far; of sound: packets.
         frames "frames": i64,
         /// Bytes so far, without headers of containers and packets.

@@ -217,9 +217,10 @@ impl Handover {
             &gst::Caps::new_any(),
         );
         let any = template.map_err(|e| MediaError::new(e.to_string()))?;
+        let blamed = from.upcast_ref::<gst::Element>().downgrade();
         let pad = gst::Pad::builder_from_template(&any)
             .chain_function(move |pad, _, buffer| {
-                let taken = guarded(None, || take(pad, buffer));
+                let taken = guarded(blamed.upgrade().as_ref(), || take(pad, buffer));
                 taken.map(|()| gst::FlowSuccess::Ok).ok_or(gst::FlowError::Error)
             })
             .event_function(|_, _, _| true)
@@ -253,7 +254,10 @@ impl Tap {
         let entry = entry.clone();
         let probe = probe(&from, gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer() {
-                entry.give(number, pad, buffer);
+                // What fails is the segment that takes it, not that which gives it to others too.
+                guarded(Some(entry._pipeline.upcast_ref()), || {
+                    entry.give(number, pad, buffer)
+                });
             }
             gst::PadProbeReturn::Ok
         });

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use gst::prelude::*;
 use gst_app::AppSink;
@@ -120,6 +120,8 @@ pub struct Output {
     pub format: Format,
     /// It is not what the source itself gives, but made of that.
     pub converted: bool,
+    /// Bitrate that its encoder aims at, bits a second; 0: video is not encoded here, or it is sound.
+    pub bits_per_second: u32,
     /// Frames (of sound: packets, or what a decoder makes of one) so far.
     pub frames: u64,
     /// Bytes so far.
@@ -131,7 +133,8 @@ pub struct Output {
 pub struct Branch {
     format: Format,
     pub(super) producer: StreamProducer,
-    passed: Arc<Passed>,
+    /// What has passed since somebody counts.
+    passed: OnceLock<Arc<Passed>>,
     /// Some pictures come earlier than they are shown.
     reorders: AtomicBool,
     /// What makes it, such as a conversion's segment with what feeds it; none for what the source itself gives.
@@ -148,7 +151,7 @@ impl Branch {
     pub fn of(format: Format, appsink: &AppSink) -> Branch {
         Branch {
             format,
-            passed: Passed::at(appsink),
+            passed: OnceLock::new(),
             producer: producer(appsink),
             reorders: AtomicBool::new(false),
             _maker: None,
@@ -174,13 +177,9 @@ impl Branch {
         self.format
     }
 
-    fn output(&self, converted: bool) -> Output {
-        Output {
-            format: self.format,
-            converted,
-            frames: self.passed.frames.load(Ordering::Relaxed),
-            bytes: self.passed.bytes.load(Ordering::Relaxed),
-        }
+    /// Counts what passes from now on, behind the probes that there are: what they leave out is not given.
+    fn passed(&self) -> &Passed {
+        self.passed.get_or_init(|| Passed::at(self.producer.appsink()))
     }
 }
 
@@ -201,6 +200,14 @@ enum Beginning {
     Going,
     Failed(MediaError),
     Over,
+}
+
+/// What a source gives, as long as somebody holds it.
+#[derive(Clone)]
+struct Flowing {
+    branch: Weak<Branch>,
+    converted: bool,
+    bits_per_second: u32,
 }
 
 #[derive(Default)]
@@ -226,6 +233,8 @@ pub struct Source {
     /// Changed when media begins or ends (on GStreamer's threads) and by consumers that come and go. Held while a conversion is
     /// built, so that two who want the same get the same.
     state: Mutex<State>,
+    /// For those who look on; held for moments, unlike the state.
+    flowing: Mutex<Vec<Flowing>>,
 }
 
 impl Source {
@@ -249,6 +258,7 @@ impl Source {
             transcoding,
             bitrates,
             state: Mutex::default(),
+            flowing: Mutex::default(),
         })
     }
 
@@ -269,18 +279,37 @@ impl Source {
 
     /// What flows: the source's own media first, then what is made of it.
     pub fn outputs(&self) -> Vec<Output> {
-        let state = lock(&self.state);
-        let own = state.native.clone().or_else(|| state.made.upgrade());
-        let mut converted: Vec<Output> = state
-            .branches
-            .values()
-            .filter_map(|branch| Some(branch.upgrade()?.output(true)))
-            .collect();
-        converted.sort_by_key(|output| output.format.to_string());
-        own.map(|branch| branch.output(false))
-            .into_iter()
-            .chain(converted)
-            .collect()
+        // A branch may end with whoever drops it last: not under the lock.
+        let flowing: Vec<(Arc<Branch>, Flowing)> = {
+            let flowing = lock(&self.flowing);
+            let there = |flowing: &Flowing| Some((flowing.branch.upgrade()?, flowing.clone()));
+            flowing.iter().filter_map(there).collect()
+        };
+        let output = |(branch, flowing): &(Arc<Branch>, Flowing)| Output {
+            format: branch.format,
+            converted: flowing.converted,
+            bits_per_second: flowing.bits_per_second,
+            frames: branch.passed().frames.load(Ordering::Relaxed),
+            bytes: branch.passed().bytes.load(Ordering::Relaxed),
+        };
+        let mut outputs: Vec<Output> = flowing.iter().map(output).collect();
+        outputs.sort_by_key(|o| (o.converted, o.format.to_string(), o.bits_per_second));
+        outputs
+    }
+
+    /// This flows from now on: the source's own media, instead of all that flowed, or what was made of it.
+    fn flows(&self, branch: &Arc<Branch>, made: Option<Quality>) {
+        branch.passed();
+        let mut flowing = lock(&self.flowing);
+        if made.is_none() {
+            flowing.clear();
+        }
+        flowing.retain(|flowing| flowing.branch.strong_count() > 0);
+        flowing.push(Flowing {
+            branch: Arc::downgrade(branch),
+            converted: made.is_some(),
+            bits_per_second: made.map_or(0, |quality| quality.bits_per_second),
+        });
     }
 
     /// What the source gives is made by `origin` from now on, when it is asked for.
@@ -290,6 +319,10 @@ impl Source {
 
     /// The source gives this from now on, or nothing. Consumers are told.
     pub fn set_native(&self, branch: Option<Arc<Branch>>) {
+        match &branch {
+            Some(branch) => self.flows(branch, None),
+            None => lock(&self.flowing).clear(),
+        }
         let (before, consumers) = {
             let mut state = lock(&self.state);
             state.branches.clear();
@@ -362,6 +395,7 @@ impl Source {
         {
             state.branches.clear();
             state.made = Arc::downgrade(made);
+            self.flows(made, None);
         }
         let Some(native) = made.or_else(|| state.native.clone()) else {
             return Ok(None);
@@ -394,6 +428,7 @@ impl Source {
                 Some(branch) => branch,
                 None => {
                     let branch = self.convert(at, step, key, state.leaving)?;
+                    self.flows(&branch, Some(key.quality));
                     state.branches.insert(key, Arc::downgrade(&branch));
                     branch
                 }
@@ -476,6 +511,7 @@ impl Source {
             return Err(MediaError::new("Media can't be set up"));
         }
         let branch = Branch::of(to.format, &sink);
+        branch.passed();
         segment.play()?;
         input.connect(Some(from));
         // What failed up to now is the caller's error, what fails from now on is told to all.

@@ -296,6 +296,7 @@ fn outputs(element: &dyn Element) -> Vec<MediaOutput> {
             media_type: source.kind(),
             codec: output.format.to_string(),
             converted: output.converted,
+            target_bitrate: output.bits_per_second.into(),
             frames: count(output.frames),
             bytes: count(output.bytes),
         })

@@ -107,6 +107,21 @@ impl Packetiser {
         drop(running);
     }
 
+    /// What was sent comes no more.
+    fn fell_out(&self, error: &MediaError) {
+        (self.failed)(error);
+        // What failed once is made anew; what fails again and again is broken.
+        let (failures, before) = {
+            let mut state = lock(&self.state);
+            state.failures += 1;
+            (state.failures, state.running.take())
+        };
+        drop(before);
+        if failures < MOST_FAILURES {
+            self.update();
+        }
+    }
+
     /// Brings what is sent in line with what the source gives and the remote takes.
     fn update(&self) {
         if let Err(error) = self.try_update() {
@@ -149,7 +164,13 @@ impl Packetiser {
         }
         let Workshop { timeline, packetised } = &*self.workshop;
         let packets = packetised.of(&branch, outlet.mtu(), timeline)?;
-        let viewer = Viewer::new(outlet.open(packets.codec()), self.failed.clone());
+        let this = self.this.clone();
+        let failed = move |error: &MediaError| {
+            if let Some(this) = this.upgrade() {
+                this.fell_out(error);
+            }
+        };
+        let viewer = Viewer::new(outlet.open(packets.codec()), Arc::new(failed));
         packets.add(&viewer);
         let before = state.running.replace((packets, viewer));
         drop(state);
@@ -164,16 +185,7 @@ impl Consumer for Packetiser {
     }
 
     fn source_failed(&self, _: MediaType, error: &MediaError) {
-        (self.failed)(error);
-        // What failed once is made anew; what fails again and again is broken.
-        let failures = {
-            let mut state = lock(&self.state);
-            state.failures += 1;
-            state.failures
-        };
-        if failures < MOST_FAILURES {
-            self.update();
-        }
+        self.fell_out(error);
     }
 }
 

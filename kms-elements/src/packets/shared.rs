@@ -2,12 +2,13 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
-use kms_core::media::{Branch, Codec, Format, Input, MediaError, Report, Segment, Timeline};
+use kms_core::media::{Branch, Codec, Format, Input, MediaError, Report, Segment, Timeline, guarded};
 use kms_core::object::lock;
 
 use super::payloads::payloader;
@@ -83,7 +84,8 @@ impl Packetised {
         let mut all = lock(&self.0);
         all.retain(|_, packets| packets.strong_count() > 0);
         let key = (Arc::as_ptr(branch) as usize, mtu);
-        if let Some(packets) = all.get(&key).and_then(Weak::upgrade) {
+        let there_is = all.get(&key).and_then(Weak::upgrade);
+        if let Some(packets) = there_is.filter(|packets| !packets.failed.load(Ordering::Relaxed)) {
             return Ok(packets);
         }
         let packets = Packets::start(branch, mtu, timeline)?;
@@ -100,6 +102,8 @@ pub(super) struct Viewer {
     take: Mutex<Take>,
     /// Told when there will be no more.
     failed: Arc<dyn Fn(&MediaError) + Send + Sync>,
+    /// It has panicked, and gets no more.
+    broken: AtomicBool,
 }
 
 impl Viewer {
@@ -107,7 +111,19 @@ impl Viewer {
         Arc::new(Viewer {
             take: Mutex::new(take),
             failed,
+            broken: AtomicBool::new(false),
         })
+    }
+
+    /// What one remote panics on is that one's failure.
+    fn give(&self, packet: &Packet) {
+        if self.broken.load(Ordering::Relaxed) {
+            return;
+        }
+        if guarded(None, || (lock(&self.take))(packet)).is_none() {
+            self.broken.store(true, Ordering::Relaxed);
+            (self.failed)(&MediaError::new("Packets can't be sent"));
+        }
     }
 }
 
@@ -118,6 +134,8 @@ pub(super) struct Packets {
     branch: Arc<Branch>,
     codec: Codec,
     sink: AppSink,
+    /// No more comes.
+    failed: Arc<AtomicBool>,
     /// Read with each packet, changed when remotes come; those that went are left out by and by.
     viewers: Viewers,
     keyframe_asked: Mutex<Option<Instant>>,
@@ -136,10 +154,12 @@ impl Packets {
             return Err(MediaError::new(message));
         };
         let viewers = Viewers::default();
-        let told = viewers.clone();
+        let (told, failed) = (viewers.clone(), Arc::new(AtomicBool::new(false)));
+        let fails = failed.clone();
         let segment = Segment::new(timeline, &format!("packetiser-{codec}"), move |report| {
             if let Report::Failed { error, detail, .. } = report {
                 tracing::error!(%codec, %error, detail, "media can't be made into packets");
+                fails.store(true, Ordering::Relaxed);
                 let error = MediaError::new("Media can't be made into packets");
                 for viewer in present(&told) {
                     (viewer.failed)(&error);
@@ -166,7 +186,7 @@ impl Packets {
                 parts: OnceCell::new(),
             };
             for viewer in present(&fed) {
-                (lock(&viewer.take))(&packet);
+                viewer.give(&packet);
             }
             Ok(gst::FlowSuccess::Ok)
         });
@@ -177,6 +197,7 @@ impl Packets {
             branch: branch.clone(),
             codec,
             sink,
+            failed,
             viewers,
             keyframe_asked: Mutex::default(),
             _input: input,
@@ -222,4 +243,35 @@ impl Packets {
 
 fn present(viewers: &Mutex<Vec<Weak<Viewer>>>) -> Vec<Arc<Viewer>> {
     lock(viewers).iter().filter_map(Weak::upgrade).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn what_one_remote_panics_on_is_its_own_failure_and_told_once() {
+        gst::init().expect("GStreamer");
+        let counter = || Arc::new(AtomicU32::new(0));
+        let (given, failures) = (counter(), counter());
+        let (give, fail) = (given.clone(), failures.clone());
+        let take = move |_: &Packet| {
+            give.fetch_add(1, Ordering::Relaxed);
+            panic!("as the test wants");
+        };
+        let failed = move |_: &MediaError| {
+            fail.fetch_add(1, Ordering::Relaxed);
+        };
+        let viewer = Viewer::new(Box::new(take), Arc::new(failed));
+        let packet = Packet {
+            sample: gst::Sample::builder().build(),
+            parts: OnceCell::new(),
+        };
+        viewer.give(&packet);
+        viewer.give(&packet);
+        assert_eq!(given.load(Ordering::Relaxed), 1);
+        assert_eq!(failures.load(Ordering::Relaxed), 1);
+    }
 }

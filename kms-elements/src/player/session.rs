@@ -209,18 +209,22 @@ fn reader(origin: Origin, streams: &Arc<Streams>) -> Result<gst::Element, gst::g
         .build()?;
     if !origin.leads_on {
         reader.connect("autoplug-continue", false, |values| {
-            let bin: gst::Element = values.first()?.get().ok()?;
-            let caps: gst::Caps = values.get(2)?.get().ok()?;
-            let name = caps.structure(0).map(|s| s.name().as_str()).unwrap_or_default();
-            let leads_on = LEAD_ON.contains(&name);
-            if leads_on {
-                gst::element_error!(
-                    bin,
-                    gst::ResourceError::NotAuthorized,
-                    ("it is a playlist ({name}), which names other sources: those may not be reached here")
-                );
-            }
-            Some((!leads_on).to_value())
+            let goes_on = guarded(None, || {
+                let bin: gst::Element = values.first()?.get().ok()?;
+                let caps: gst::Caps = values.get(2)?.get().ok()?;
+                let name = caps.structure(0).map(|s| s.name().as_str()).unwrap_or_default();
+                let leads_on = LEAD_ON.contains(&name);
+                if leads_on {
+                    gst::element_error!(
+                        bin,
+                        gst::ResourceError::NotAuthorized,
+                        ("it is a playlist ({name}), which names other sources: those may not be reached here")
+                    );
+                }
+                Some(!leads_on)
+            });
+            // What can't be told apart may lead anywhere.
+            Some(goes_on.flatten().unwrap_or(false).to_value())
         });
     }
     reader.connect("source-setup", false, move |values| {

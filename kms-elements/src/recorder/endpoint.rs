@@ -448,10 +448,9 @@ impl Element for RecorderEndpoint {
     }
 
     fn taking(&self, kind: MediaType) -> Option<Format> {
-        let profile = self.options.profile;
-        let source = lock(&self.state).sources.get(index(kind))?.clone()?;
-        let codec = profile.container.codec_for(kind, source.native()?);
-        profile.takes(kind).then_some(Format::Encoded(codec))
+        let writer = lock(&self.state).active.as_ref()?.writer.clone();
+        let codec = self.options.profile.takes(kind).then(|| writer.codec(kind));
+        codec.flatten().map(Format::Encoded)
     }
 
     fn is_endpoint(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use gst::ClockTime;
 use gst::prelude::*;
 use kms_core::element::Latency;
-use kms_core::media::{Codec, Format, MediaError, Quality, Report, Source, Timeline, Wanted};
+use kms_core::media::{Codec, Format, MediaError, Quality, Report, Source, Timeline, Wanted, guarded};
 use kms_core::object::lock;
 use kms_core::types::MediaType;
 
@@ -198,9 +198,14 @@ impl Writer {
         let clock = timeline.clock();
         let tick = clock.new_periodic_id(clock.time() + TICK, TICK);
         let weak = Arc::downgrade(&shared);
+        #[expect(clippy::disallowed_methods, reason = "it is guarded")]
         let waits = tick.wait_async(move |_, _, _| {
-            if let Some(shared) = weak.upgrade() {
-                shared.tick();
+            if let Some(shared) = weak.upgrade()
+                && guarded(None, || shared.tick()).is_none()
+            {
+                guarded(None, || {
+                    shared.failed(MediaError::new("The recording failed unexpectedly"), false)
+                });
             }
         });
         if let Err(error) = waits {
@@ -246,6 +251,11 @@ impl Writer {
         if let Some(ingest) = ingest {
             ingest.request_keyframe();
         }
+    }
+
+    /// The codec that a kind is written in; `None`: nothing of it has come.
+    pub(super) fn codec(&self, kind: MediaType) -> Option<Codec> {
+        lock(&self.shared.state).tracks[index(kind)].codec
     }
 
     /// How far a kind is in the file, and how many buffers of its sources are; `None`: it isn't in it.

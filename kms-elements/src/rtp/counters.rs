@@ -55,10 +55,13 @@ pub struct Counters {
     pub sent: Carried,
 }
 
+/// With a larger gap a stream is taken to begin anew (`MAX_DROPOUT` of RFC 3550, appendix A.1).
+const LARGEST_GAP: u16 = 3_000;
+
 /// The packets after this one that are missing before that one; none if it begins anew or is older.
 pub(super) fn missing_between(last: u16, next: u16) -> u16 {
     let gap = next.wrapping_sub(last).wrapping_sub(1);
-    if gap < 1_000 { gap } else { 0 }
+    if gap < LARGEST_GAP { gap } else { 0 }
 }
 
 #[cfg(test)]
@@ -72,6 +75,8 @@ mod tests {
         assert_eq!(missing_between(65_534, 1), 2);
         assert_eq!(missing_between(8, 7), 0);
         assert_eq!(missing_between(8, 8), 0);
+        assert_eq!(missing_between(8, 2_509), 2_500, "seconds without a network");
         assert_eq!(missing_between(8, 40_000), 0);
+        assert_eq!(missing_between(300, 100), 0);
     }
 }

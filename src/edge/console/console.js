@@ -174,7 +174,7 @@ function measure(id, kind, stats, outputs, at) {
     if (!of[direction] || (stream.bits ?? 0) > (of[direction].bits ?? 0)) of[direction] = stream;
   }
   for (const one of outputs.filter(({ type }) => type === kind)) {
-    const made = one.converted ? 'converted' : 'own';
+    const made = one.converted ? `converted ${one.targetBitrate}` : 'own';
     const stream = { codec: one.codec, ...rates(`${kind} ${one.codec} ${made}`, one.bytes, one.frames) };
     if (one.converted) of.made.push(stream);
     else of.in ??= stream;

@@ -1,5 +1,7 @@
 //! What a recorder does beside recording: old files go, new ones go to servers, pictures are taken.
 
+use kms_core::media::guarded;
+
 use super::*;
 
 impl RecorderEndpoint {
@@ -29,9 +31,10 @@ impl RecorderEndpoint {
         let clock = self.timeline.clock();
         let tick = clock.new_periodic_id(clock.time() + TIDY, TIDY);
         let this = self.this.clone();
+        #[expect(clippy::disallowed_methods, reason = "it is guarded")]
         let waits = tick.wait_async(move |_, _, _| {
             if let Some(this) = this.upgrade() {
-                this.tidy();
+                guarded(None, || this.tidy());
             }
         });
         match waits {

@@ -201,12 +201,15 @@ impl Media {
         let lines = || self.lines.iter().map(|l| l.receiving.clone()).collect::<Vec<_>>();
         let known = lines();
         self.rtpbin.connect("request-pt-map", false, move |values| {
-            let (session, payload_type) = (
-                values.get(1)?.get::<u32>().ok()?,
-                values.get(2)?.get::<u32>().ok()?,
-            );
-            let line = known.get(usize::try_from(session).ok()?)?;
-            Some(guarded(None, || line.caps(payload_type))??.to_value())
+            let caps = guarded(None, || {
+                let (session, payload_type) = (
+                    values.get(1)?.get::<u32>().ok()?,
+                    values.get(2)?.get::<u32>().ok()?,
+                );
+                known.get(usize::try_from(session).ok()?)?.caps(payload_type)
+            });
+            // Caps or none: to answer nothing at all is a panic of the bindings.
+            Some(caps.flatten().to_value())
         });
         let known = lines();
         self.rtpbin.connect_pad_added(move |_, pad| {

@@ -234,9 +234,11 @@ impl Receiving {
         }
         let pad = lock(&self.current).as_ref().map(|c| c.pad.clone());
         if let Some(pad) = pad {
-            self.counters.sent.keyframe_request();
             // Asked for with all headers, rtpbin sends FIR, without them PLI: what senders know best, if they know it.
             let pli = self.formats.iter().any(|f| f.pli);
+            if pli || self.formats.iter().any(|f| f.fir) {
+                self.counters.sent.keyframe_request();
+            }
             let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!pli);
             pad.push_event(request.build());
         }

@@ -87,11 +87,13 @@ impl Decrypter {
         let leaving: Arc<Mutex<Vec<u32>>> = Arc::default();
         let (known, current, left) = (Mutex::new(VecDeque::new()), line.clone(), leaving.clone());
         element.connect("request-key", false, move |values| {
-            let ssrc = values.get(1)?.get::<u32>().ok()?;
-            guarded(None, || {
-                lock(&left).extend(note(&mut lock(&known), ssrc, current.current()))
-            })?;
-            Some(caps.to_value())
+            let noted = guarded(None, || {
+                let ssrc = values.get(1)?.get::<u32>().ok()?;
+                lock(&left).extend(note(&mut lock(&known), ssrc, current.current()));
+                Some(caps.clone())
+            });
+            // Caps or none: to answer nothing at all is a panic of the bindings.
+            Some(noted.flatten().to_value())
         });
         let (told, kind) = (told.clone(), line.kind);
         element.connect("soft-limit", false, move |_| {
