@@ -169,16 +169,27 @@ impl Figures<'_, '_> {
         metric.encode(encoder)
     }
 
-    fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(String, f64)]) -> fmt::Result {
+    fn gauges<V: AsRef<str>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[(V, f64)],
+    ) -> fmt::Result {
         let metrics = values
             .iter()
             .map(|(value, figure)| (value, ConstGauge::new(*figure)));
         self.each(name, help, label, metrics)
     }
 
-    fn counters<N>(&mut self, name: &str, help: &str, label: &str, values: &[(&str, N)]) -> fmt::Result
+    fn counters<V: AsRef<str>, N: Copy>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[(V, N)],
+    ) -> fmt::Result
     where
-        N: Copy,
         ConstCounter<N>: EncodeMetric,
     {
         let metrics = values
@@ -281,7 +292,6 @@ fn carried(figures: &mut Figures<'_, '_>, engines: &Engines) -> fmt::Result {
         .enumerate()
         .map(|(index, busy)| (index.to_string(), busy.as_secs_f64()))
         .collect();
-    let busy: Vec<(&str, f64)> = busy.iter().map(|(index, busy)| (index.as_str(), *busy)).collect();
     let help = "Time that a worker was at work: its rate is the worker's load, 1 is all it can";
     figures.counters("webrtc_worker_busy_seconds", help, "worker", &busy)
 }
@@ -311,7 +321,7 @@ fn converted(figures: &mut Figures<'_, '_>, engines: &Engines) -> fmt::Result {
     let media = engines.timeline.counters();
     let [software, hardware, decoders] = media.converters();
     let kinds = [("software", software), ("hardware", hardware)];
-    let kinds = kinds.map(|(kind, count)| (kind.to_owned(), count as f64));
+    let kinds = kinds.map(|(kind, count)| (kind, count as f64));
     figures.gauges("encoders", "Encoders at work", "kind", &kinds)?;
     figures.gauge("decoders", "Decoders at work", decoders as f64)?;
     figures.counter(

@@ -45,7 +45,7 @@ pub use feed::{FedPacket, Feed};
 pub use tap::{Tap, TapPacket};
 
 /// Counters of all workers, for logs and metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
     pub(super) peers: AtomicU64,
     pub(super) sockets: AtomicU64,
@@ -68,7 +68,31 @@ pub(super) struct Counters {
     pub(super) busy: Vec<AtomicU64>,
     /// When each worker began its last turn, nanoseconds since `started`.
     pub(super) turns: Vec<AtomicU64>,
-    pub(super) started: Option<Instant>,
+    pub(super) started: Instant,
+}
+
+impl Counters {
+    fn new(workers: usize) -> Counters {
+        let each = || (0..workers).map(|_| AtomicU64::new(0)).collect();
+        let none = || AtomicU64::new(0);
+        Counters {
+            peers: none(),
+            sockets: none(),
+            packets_in: none(),
+            packets_out: none(),
+            bytes_in: none(),
+            bytes_out: none(),
+            dropped: none(),
+            lost_in: none(),
+            lost_out: none(),
+            keyframes_asked: none(),
+            keyframes_wanted: none(),
+            nacks: none(),
+            busy: each(),
+            turns: each(),
+            started: Instant::now(),
+        }
+    }
 }
 
 /// What the engine carries now and has carried.
@@ -129,12 +153,7 @@ impl Engine {
     /// Starts the worker threads. Fails if the system gives no threads or sockets.
     pub fn start(settings: EngineSettings) -> io::Result<Engine> {
         let count = settings.workers.max(1);
-        let counters = Arc::new(Counters {
-            busy: (0..count).map(|_| AtomicU64::new(0)).collect(),
-            turns: (0..count).map(|_| AtomicU64::new(0)).collect(),
-            started: Some(Instant::now()),
-            ..Counters::default()
-        });
+        let counters = Arc::new(Counters::new(count));
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for index in 0..count {
             let (commands, thread) = worker::start(index, settings.clone(), counters.clone())?;
@@ -226,9 +245,7 @@ impl Engine {
     /// Numbers of workers that have begun no turn for so long.
     pub fn stuck_workers(&self, longest: Duration) -> Vec<usize> {
         let counters = &self.inner.counters;
-        let now = counters
-            .started
-            .map_or(Duration::ZERO, |started| started.elapsed());
+        let now = counters.started.elapsed();
         let turns = counters.turns.iter().enumerate();
         let began = |turn: &AtomicU64| Duration::from_nanos(turn.load(Ordering::Relaxed));
         let stuck = turns.filter(|(_, turn)| now.saturating_sub(began(turn)) > longest);

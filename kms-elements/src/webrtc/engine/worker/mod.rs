@@ -153,10 +153,7 @@ impl Worker {
                 return;
             }
             woken = Instant::now();
-            let since = self
-                .counters
-                .started
-                .map_or(Duration::ZERO, |started| woken - started);
+            let since = woken.saturating_duration_since(self.counters.started);
             let since = u64::try_from(since.as_nanos()).unwrap_or_default();
             self.counters.turns[self.index].store(since, Ordering::Relaxed);
             for event in &events {
