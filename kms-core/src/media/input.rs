@@ -7,8 +7,8 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 
+use super::branch::Branch;
 use super::counters::{Counters, Drops};
-use super::source::Branch;
 use super::{MediaError, Segment, guarded, probe};
 use crate::object::lock;
 

@@ -5,6 +5,7 @@
 //! and dropped with the last. Segments are joined by `StreamProducer` (an appsink that feeds any number of appsrcs), never by
 //! pads: so the graph changes while media flows, and an error in one segment stays there.
 
+mod branch;
 mod convert;
 mod counters;
 mod encoders;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use gst::prelude::*;
 
+pub use branch::Branch;
 pub use convert::normalise;
 pub use counters::Counters;
 pub use errors::error_name;
@@ -31,7 +33,7 @@ use hardware::Hardware;
 pub use input::{DirectInput, Handover, Input};
 pub use planes::{Fetching, Images, Planes, ycbcr};
 pub use segment::{MediaError, Report, Segment};
-pub use source::{Branch, Consumer, Leaving, Origin, Output, Quality, Source, Wanted};
+pub use source::{Consumer, Leaving, Origin, Output, Quality, Source, Wanted};
 pub use transcoding::Transcoding;
 
 /// The time that all segments share: a moment has the same running time in each.
