@@ -31,12 +31,7 @@ pub fn frames(text: &str) {
             bytes: 64 << 20,
         };
         let outbox = Arc::new(Outbox::new(bounds));
-        let mut peer = Peer {
-            tenant: Tenant::Operator,
-            session: None,
-            pace: Pace::new(0),
-            outbox: outbox.clone(),
-        };
+        let mut peer = Peer::new(Tenant::Operator, Pace::new(0), &outbox);
         for line in text.lines() {
             let handled = rpc.handle(&mut peer, line);
             // A release that waits for a client to come back would take for ever here.

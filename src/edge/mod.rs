@@ -265,12 +265,7 @@ async fn serve(edge: Arc<Edge>, visitor: Visitor, socket: WebSocket) {
     let outbox = Arc::new(Outbox::new(edge.bounds));
     let (close, closing) = watch::channel(None);
     let writer = tokio::spawn(write(sender, outbox.clone(), closing));
-    let mut peer = Peer {
-        tenant: visitor.tenant,
-        session: None,
-        pace: Pace::new(edge.max_requests_per_second),
-        outbox: outbox.clone(),
-    };
+    let mut peer = Peer::new(visitor.tenant, Pace::new(edge.max_requests_per_second), &outbox);
     let mut end = std::pin::pin!(cut_short(&outbox, edge.ending.clone(), visitor.stays));
     let reason = loop {
         let message = tokio::select! {

@@ -42,6 +42,18 @@ pub(crate) struct Peer {
     pub(crate) outbox: Arc<Outbox>,
 }
 
+impl Peer {
+    /// One that has sent nothing yet.
+    pub(crate) fn new(tenant: Tenant, pace: Pace, outbox: &Arc<Outbox>) -> Peer {
+        Peer {
+            tenant,
+            session: None,
+            pace,
+            outbox: outbox.clone(),
+        }
+    }
+}
+
 /// What a method gets, handed through jsonrpsee's extensions.
 #[derive(Clone)]
 struct Arguments {
@@ -580,12 +592,7 @@ mod tests {
             bytes: 1 << 20,
         };
         let outbox = Arc::new(Outbox::new(bounds));
-        let mut peer = Peer {
-            tenant: Tenant::Operator,
-            session: None,
-            pace: Pace::new(0),
-            outbox: outbox.clone(),
-        };
+        let mut peer = Peer::new(Tenant::Operator, Pace::new(0), &outbox);
         let mut ask = async |class: &str| {
             let request =
                 json!({"jsonrpc": "2.0", "id": class, "method": "create", "params": {"type": class}});

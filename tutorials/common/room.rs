@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use kms_client::api::events::IceCandidateFound;
-use kms_client::api::types::IceCandidate;
 use kms_client::api::*;
 use kms_client::{Client, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::app_server::Browser;
@@ -34,16 +33,6 @@ pub(crate) struct Part<S> {
     candidates: Events<IceCandidateFound>,
     viewers: watch::Receiver<usize>,
     pub(crate) presents: bool,
-}
-
-/// What the media server and the other browsers have for this one.
-pub(crate) enum Notice {
-    /// An address at which the media server may be reached.
-    Candidate(IceCandidate),
-    /// There are so many viewers now.
-    Viewers(usize),
-    /// The media server has forgotten everything.
-    Lost,
 }
 
 impl<S: MediaElement + Clone> Stage<S> {
@@ -140,19 +129,20 @@ impl<S: MediaElement + Clone> Part<S> {
         !self.presents && !same
     }
 
-    async fn notice(&mut self) -> Notice {
+    async fn news(&mut self) -> Option<Value> {
         tokio::select! {
-            found = self.candidates.next() => found.map_or(Notice::Lost, |found| Notice::Candidate(found.candidate)),
+            found = self.candidates.next() => found.map(|found| json!({"id": "iceCandidate", "candidate": found.candidate})),
             // Can't fail: the part holds a sender.
-            _ = self.viewers.changed() => Notice::Viewers(*self.viewers.borrow_and_update()),
+            _ = self.viewers.changed() => Some(json!({"id": "viewers", "count": *self.viewers.borrow_and_update()})),
         }
     }
 }
 
-/// What is next for whoever takes part; nothing for who does not.
-pub(crate) async fn next_notice<S: MediaElement + Clone>(part: &mut Option<Part<S>>) -> Notice {
+/// What the media server and the other browsers have for this one, as its page is told; nothing for who takes no part. `None`: the media
+/// server has forgotten everything.
+pub(crate) async fn next_news<S: MediaElement + Clone>(part: &mut Option<Part<S>>) -> Option<Value> {
     match part {
-        Some(part) => part.notice().await,
+        Some(part) => part.news().await,
         None => std::future::pending().await,
     }
 }

@@ -49,7 +49,7 @@ impl Branch {
     }
 
     /// It was seen that some of its pictures come earlier than they are shown. True: that is news, and consumers of the source are
-    /// to be told by [`Source::changed`].
+    /// to be told by [`Source::changed`](super::Source::changed).
     pub fn set_reorders(&self) -> bool {
         !self.reorders.swap(true, Ordering::Relaxed)
     }

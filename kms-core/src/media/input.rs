@@ -150,7 +150,7 @@ impl DirectInput {
                 waits: AtomicBool::new(false),
                 source: Mutex::default(),
                 given: Mutex::default(),
-                _pipeline: segment.pipeline().clone(),
+                pipeline: segment.pipeline().clone(),
             }
         });
         let sink = to.static_pad("sink").ok_or_else(|| failed(&"no way in"))?;
@@ -255,7 +255,7 @@ impl Tap {
         let probe = probe(&from, gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer() {
                 // What fails is the segment that takes it, not that which gives it to others too.
-                guarded(Some(entry._pipeline.upcast_ref()), || {
+                guarded(Some(entry.pipeline.upcast_ref()), || {
                     entry.give(number, pad, buffer)
                 });
             }
@@ -285,7 +285,7 @@ struct Entry {
     /// Held while something is given, so that two branches don't at once. Nothing else takes it.
     given: Mutex<Given>,
     /// Dropped after the pad, which tells its peer when it goes.
-    _pipeline: gst::Pipeline,
+    pipeline: gst::Pipeline,
 }
 
 /// What was given last.

@@ -14,7 +14,7 @@ use app_server::{Browser, MediaServer, Page, Settings, serve};
 use kms_client::Result;
 use kms_client::api::types::IceCandidate;
 use kms_client::api::*;
-use room::{Notice, Part, Room, Stage, next_notice};
+use room::{Part, Room, Stage, next_news};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -76,7 +76,10 @@ impl Session {
                         self.browser.complain(error).await;
                     }
                 }
-                notice = next_notice(&mut self.part) => self.pass_on(notice).await,
+                news = next_news(&mut self.part) => match news {
+                    Some(news) => self.browser.send(news).await,
+                    None => self.lost().await,
+                },
                 _ = room.changed() => self.presenter_changed().await,
             }
         }
@@ -97,21 +100,11 @@ impl Session {
         Ok(())
     }
 
-    async fn pass_on(&mut self, notice: Notice) {
-        match notice {
-            Notice::Candidate(candidate) => {
-                self.browser
-                    .send(json!({"id": "iceCandidate", "candidate": candidate}))
-                    .await;
-            }
-            Notice::Viewers(count) => self.browser.send(json!({"id": "viewers", "count": count})).await,
-            Notice::Lost => {
-                self.leave().await;
-                self.browser
-                    .complain("the media server was restarted; start again")
-                    .await;
-            }
-        }
+    async fn lost(&mut self) {
+        self.leave().await;
+        self.browser
+            .complain("the media server was restarted; start again")
+            .await;
     }
 
     /// Builds the pipeline and takes the stage, unless it is taken.

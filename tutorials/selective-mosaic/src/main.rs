@@ -16,7 +16,7 @@ use kms_client::api::events::{FaceEntered, FaceLeft};
 use kms_client::api::types::{IceCandidate, MosaicMode, MosaicStyle};
 use kms_client::api::*;
 use kms_client::{Client, Result};
-use room::{Notice, Part, Room, Stage, next_notice};
+use room::{Part, Room, Stage, next_news};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -115,8 +115,11 @@ impl Session {
                         self.browser.complain(error).await;
                     }
                 }
-                notice = next_notice(&mut self.part) => self.pass_on(notice).await,
-                news = next_face(&mut self.host) => if let Some(news) = news { self.browser.send(news).await },
+                news = next_news(&mut self.part) => match news {
+                    Some(news) => self.browser.send(news).await,
+                    None => self.lost().await,
+                },
+                face = next_face(&mut self.host) => self.browser.send(face).await,
                 _ = room.changed() => self.host_changed().await,
                 _ = thumbnail.changed() => {
                     let image = thumbnail.borrow_and_update().clone();
@@ -167,22 +170,12 @@ impl Session {
         begun
     }
 
-    async fn pass_on(&mut self, notice: Notice) {
-        match notice {
-            Notice::Candidate(candidate) => {
-                self.browser
-                    .send(json!({"id": "iceCandidate", "candidate": candidate}))
-                    .await;
-            }
-            Notice::Viewers(count) => self.browser.send(json!({"id": "viewers", "count": count})).await,
-            Notice::Lost => {
-                self.leave().await;
-                self.browser
-                    .complain("the media server was restarted; start again")
-                    .await;
-                self.browser.send(json!({"id": "stopCommunication"})).await;
-            }
-        }
+    async fn lost(&mut self) {
+        self.leave().await;
+        self.browser
+            .complain("the media server was restarted; start again")
+            .await;
+        self.browser.send(json!({"id": "stopCommunication"})).await;
     }
 
     /// Goes live, unless somebody else is.
@@ -289,14 +282,14 @@ async fn enrolled(filter: &MosaicFilter, browser: &mut Browser) -> Result<()> {
     Ok(())
 }
 
-/// Who comes into the picture and leaves it, as the host's page is told. `None`: nothing is told any more.
-async fn next_face(host: &mut Option<Host>) -> Option<Value> {
+/// Who comes into the picture and leaves it, as the host's page is told.
+async fn next_face(host: &mut Option<Host>) -> Value {
     let Some(host) = host else {
         return std::future::pending().await;
     };
     tokio::select! {
-        Some(face) = host.entered.next() => Some(json!({"id": "entered", "face": face.face, "name": face.name})),
-        Some(face) = host.left.next() => Some(json!({"id": "left", "face": face.face})),
+        Some(face) = host.entered.next() => json!({"id": "entered", "face": face.face, "name": face.name}),
+        Some(face) = host.left.next() => json!({"id": "left", "face": face.face}),
         else => std::future::pending().await,
     }
 }
